@@ -1,0 +1,93 @@
+# customer_groups: built by PGXS, in this folder or out of tree:
+#   make && make install
+#   mkdir build && cd build && make -f ../Makefile && make -f ../Makefile install
+
+EXTENSION = customer_groups
+MODULE_big = customer_groups
+tree := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(tree)/$(EXTENSION).control)
+
+OBJS = \
+	src/customer_groups.o \
+	src/catalog/catalog.o \
+	src/groups/members.o \
+	src/pricing/currency.o \
+	src/pricing/decimal.o \
+	src/pricing/pricing.o \
+	src/promotions/cache.o \
+	src/promotions/definitions.o \
+	src/promotions/stamps.o \
+	src/sales/booking.o \
+	src/sales/check_sale.o \
+	src/sales/customers.o \
+	src/sales/shop.o \
+	src/segments/segment_rule.o \
+	src/segments/segment_rule_gram.o \
+	src/segments/segment_rule_json.o \
+	src/segments/segment_rule_names.o \
+	src/segments/segment_rule_out.o \
+	src/segments/segment_rule_scan.o \
+	src/tiers/upgrade.o
+
+# The install script: the rooms' SQL in the order of what they build on.
+SQL = \
+	src/catalog/install.sql \
+	src/sales/shop.sql \
+	src/tiers/ladders.sql \
+	src/events/events.sql \
+	src/groups/groups.sql \
+	src/sales/sales.sql \
+	src/segments/segment_rule.sql \
+	src/segments/segments.sql \
+	src/promotions/promotions.sql \
+	src/promotions/stamps.sql \
+	src/sales/sale_lines.sql \
+	src/pricing/pricing.sql \
+	src/reports/integrity.sql \
+	src/catalog/finish.sql
+
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+
+# `make installcheck` runs against an installed server; script/test does all of it by itself.
+REGRESS = $(sort $(patsubst $(tree)/sql/%.sql,%,$(wildcard $(tree)/sql/*.sql)))
+ISOLATION = $(sort $(patsubst $(tree)/test/isolation/specs/%.spec,%,$(wildcard $(tree)/test/isolation/specs/*.spec)))
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+REGRESS_PREP = installcheck-setup
+# The tests run as shop_owner, whom test/setup.sql makes, however the server lets its users in.
+as_shop_owner = --use-existing --launcher='env PGOPTIONS="$$PGOPTIONS -c role=shop_owner"'
+REGRESS_OPTS = --inputdir=$(tree) $(as_shop_owner)
+ISOLATION_OPTS = --inputdir=$(tree)/test/isolation $(as_shop_owner)
+
+GENERATED = \
+	src/segments/segment_rule_gram.c \
+	src/segments/segment_rule_gram.h \
+	src/segments/segment_rule_scan.c
+EXTRA_CLEAN = $(GENERATED)
+
+PG_CPPFLAGS = -I$(tree)/src -Isrc -I$(tree)/src/segments -Isrc/segments \
+	-DCG_VERSION=\"$(EXTVERSION)\"
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# Out of tree, the folders of the objects are not there yet.
+$(shell mkdir -p $(sort $(dir $(OBJS))))
+
+$(DATA_built): $(SQL) $(EXTENSION).control
+	cat $(filter %.sql,$^) > $@
+
+src/segments/segment_rule_gram.c: BISONFLAGS += -d
+src/segments/segment_rule_gram.h: src/segments/segment_rule_gram.c
+	touch $@
+src/segments/segment_rule_gram.o src/segments/segment_rule_scan.o \
+src/segments/segment_rule_gram.bc src/segments/segment_rule_scan.bc: src/segments/segment_rule_gram.h
+
+# Objects are made anew when a header or the version changes.
+$(OBJS) $(OBJS:.o=.bc): $(filter-out %_gram.h,$(wildcard $(tree)/src/*.h $(tree)/src/*/*.h)) $(EXTENSION).control
+
+.PHONY: installcheck-setup
+installcheck-setup:
+	'$(bindir)/psql' -X -q -o /dev/null -d postgres -v dbname=$(CONTRIB_TESTDB) -f $(tree)/test/setup.sql
+	'$(bindir)/psql' -X -q -o /dev/null -d postgres -v dbname=$(ISOLATION_TESTDB) -f $(tree)/test/setup.sql

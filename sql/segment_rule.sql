@@ -1,0 +1,408 @@
+-- The type segment_rule: what its text, binary and jsonb forms accept, refuse and give back,
+-- that each leads to the same value again, and that equality and hashing agree.
+
+CREATE ROLE regress_segment_rule;
+GRANT USAGE ON SCHEMA customer_groups TO regress_segment_rule;
+SET ROLE regress_segment_rule;
+SET search_path = customer_groups, pg_catalog, public;
+\pset format unaligned
+
+-- The rules of the design, which print as they are written there.
+CREATE TEMP TABLE design (rule text);
+INSERT INTO design VALUES
+	('ALL'),
+	('prepaid_purchases > 0 OR pass_purchases > 0'),
+	('prepaid_purchases = 0 AND pass_purchases = 0'),
+	('visits >= 1 AND registered WITHIN 30 DAYS'),
+	('no_shows >= 1'),
+	('net_sales >= 1000000 AND visits >= 10'),
+	('days_since(last_visit) >= 180'),
+	('visits >= 2 OR days_since(last_visit) >= 30'),
+	('birthday IN THIS MONTH'),
+	('visits <= 0 AND registered WITHIN 30 DAYS'),
+	('birthday WITHIN NEXT 7 DAYS'),
+	('bought CATEGORY ''shoes'' IN LAST 365 DAYS >= 2'),
+	('attribute ''city'' = ''Seoul'''),
+	('net_sales BETWEEN 100 AND 500'),
+	('tier OF ''default'' = ''gold'''),
+	('in SEGMENT ''vip''');
+SELECT count(*) AS rules, count(*) FILTER (WHERE rule::segment_rule::text <> rule) AS printed_otherwise
+FROM design;
+
+-- Valid input and its canonical form.
+CREATE TEMP TABLE valid (id int GENERATED ALWAYS AS IDENTITY, input text);
+INSERT INTO valid (input) VALUES
+	('all'),
+	('  VISITS>=10   and'||E'\n\t'||'Net_Sales >= 1000000.00 '),
+	('NOT (member OF ''wholesale'') AND net_sales IN LAST 90 DAYS >= 300'),
+	('visits IN (1,2 , 3)'),
+	('visits IN LAST 30 DAYS IN (1, 2)'),
+	('refunds in last 0 days < -.50 or no_shows in last 1 day <> 0 or visits IN LAST 100000 DAYS != 7'),
+	('average_sale = 1.5e3 OR average_sale = 1E-2 OR average_sale = +5. OR average_sale = -0'),
+	('visits BETWEEN 1 AND 2 AND refunds BETWEEN 10 AND 5'),
+	('days_since ( first_visit ) BETWEEN 10 AND 20.5'),
+	('days_since(registered) in (1)'),
+	('registered WITHIN 1 DAY AND first_visit within 0 days'),
+	('last_visit >= DATE ''2026-01-01'' OR last_visit >= ''2026-01-01'''),
+	('registered BETWEEN ''0001-01-01'' AND date ''9999-12-31'''),
+	('first_visit IN (''2024-02-29'', DATE ''2000-02-29'')'),
+	('birthday today OR birthday in this month OR birthday in month 05 OR birthday within next 1 day'),
+	('bought ITEM ''sku-7'' >= 0.350 OR bought brand ''b'' in last 7 days in (1, 2)'),
+	('attribute ''size'' = 42 OR attribute ''size'' = ''42'' OR attribute ''a'' <> ''b'''),
+	('attribute ''a'' BETWEEN 1 AND 2 OR attribute ''a'' IN (1) OR attribute ''a'' IN (''x'', '''') OR attribute ''a'' < 3'),
+	('tier OF ''default'' <> ''gold'' AND tier of ''b2b'' in (''gold'', ''silver'')'),
+	('in segment ''it''''s'' OR member of ''한국''''고객'''),
+	('member OF ''AND'' AND member OF ''and'' AND member OF ''a'||E'\n'||'b'''),
+	('visits=1 OR visits=2 AND visits=3'),
+	('(visits=1 OR visits=2) AND visits=3'),
+	('((visits=1 AND (visits=2 AND (visits=3))) AND visits=4)'),
+	('visits=1 OR (visits=2 OR (visits=3 AND visits=4) OR visits=5)'),
+	('NOT visits=1 AND NOT (visits=2 AND visits=3) OR NOT (visits=4 OR visits=5)'),
+	('NOT NOT (NOT ALL)'),
+	('NOT visits BETWEEN 1 AND 2 AND ALL'),
+	(repeat('(', 100) || 'ALL' || repeat(')', 100));
+SELECT input::segment_rule AS canonical FROM valid ORDER BY id;
+
+-- What was printed reads back as an equal value, and so does jsonb.
+SELECT input AS not_stable
+FROM valid, LATERAL (SELECT input::segment_rule AS rule) r
+WHERE rule::text::segment_rule <> rule OR rule::text::segment_rule::text <> rule::text
+	OR rule::jsonb::segment_rule <> rule;
+
+-- Settings do not matter.
+SET DateStyle = 'German, DMY';
+SELECT 'last_visit >= ''2026-01-02'''::segment_rule, 'last_visit >= ''2026-01-02'''::segment_rule::jsonb;
+RESET DateStyle;
+
+-- Invalid input: the message, and where and why.
+CREATE FUNCTION pg_temp.complaint(command text, VARIADIC args text[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+	state text;
+	message text;
+	detail text;
+	hint text;
+BEGIN
+	EXECUTE command USING args[1];
+	RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	RETURN concat_ws(E'\n  ', concat(state, ' ', message), nullif(detail, ''), nullif(hint, ''));
+END
+$$;
+CREATE TEMP TABLE invalid (id int GENERATED ALWAYS AS IDENTITY, input text);
+INSERT INTO invalid (input) VALUES
+	(''),
+	('  '),
+	('visitz >= 10'),
+	('visits >= 1 AND net_sale > 5'),
+	('member OF ''한국'' AND 방문 > 5'),
+	('visits'),
+	('visits >='),
+	('visits >= ten'),
+	('visits >= ''10'''),
+	('visits == 10'),
+	('visits >= 10 20'),
+	('visits >= 10 visits'),
+	('visits >= 1 AND'),
+	('visits >= 10;'),
+	('visits >= 10x'),
+	('visits >= 1e'),
+	('visits >= 1e999999999999'),
+	('visits = NaN'),
+	('visits = - 1'),
+	('visits IN ()'),
+	('visits IN (1,)'),
+	('visits IN LAST DAYS > 1'),
+	('visits IN LAST 3 WEEKS > 1'),
+	('visits IN LAST -1 DAYS > 1'),
+	('visits IN LAST 1.5 DAYS > 1'),
+	('visits IN LAST 100001 DAYS > 1'),
+	('visits IN LAST 99999999999999999999 DAYS > 1'),
+	('visits IN LAST 30 DAYS'),
+	('average_sale IN LAST 30 DAYS > 1'),
+	('visits BETWEEN 1'),
+	('visits WITHIN 30 DAYS'),
+	('visits < ''2026-01-01'''),
+	('registered > 5'),
+	('registered = ''2026-02-29'''),
+	('registered = ''26-1-1'''),
+	('registered = ''0000-01-01'''),
+	('registered = ''2026--1-01'''),
+	('registered = ''today'''),
+	('registered WITHIN 30'),
+	('days_since(visits) > 1'),
+	('days_since last_visit > 1'),
+	('birthday > 5'),
+	('birthday IN MONTH 13'),
+	('birthday IN MONTH 0'),
+	('birthday WITHIN 7 DAYS'),
+	('bought ''shoes'' > 1'),
+	('bought GROUP ''shoes'' > 1'),
+	('bought CATEGORY ''shoes'''),
+	('bought CATEGORY "shoes" > 1'),
+	('attribute city = ''Seoul'''),
+	('attribute ''city'' > ''Seoul'''),
+	('attribute ''city'' BETWEEN ''a'' AND ''b'''),
+	('attribute ''city'' IN (''a'', 1)'),
+	('tier OF ''default'' >= ''gold'''),
+	('tier OF ''default'' = 3'),
+	('tier = ''gold'''),
+	('member OF wholesale'),
+	('member OF ''wholesale'),
+	('member OF ''it''''s'),
+	('in GROUP ''a'''),
+	('ALL ALL'),
+	('(ALL'),
+	('ALL)'),
+	('()'),
+	('NOT'),
+	('AND ALL'),
+	('ALL -- comment');
+SELECT input, pg_temp.complaint('SELECT $1::segment_rule', input) FROM invalid ORDER BY id;
+
+-- Limits: of text, before and after it is made canonical; conditions; levels; digits.
+SELECT what, pg_temp.complaint('SELECT $1::segment_rule', rule)
+FROM (VALUES
+	('65,536 characters', rpad('ALL', 65536)),
+	('65,537 characters', rpad('ALL', 65537)),
+	('65,536 characters of three bytes', 'member OF ''' || repeat('한', 65524) || ''''),
+	('canonical form too long', 'visits IN(' || repeat('1,', 30000) || '1)'),
+	('1,000 conditions', repeat('ALL OR ', 999) || 'ALL'),
+	('1,001 conditions', repeat('ALL OR ', 1000) || 'ALL'),
+	('100 levels', repeat('NOT ', 100) || 'ALL'),
+	('101 levels', repeat('NOT ', 101) || 'ALL'),
+	('60,000 levels', repeat('(', 60000)),
+	('more levels than parentheses', repeat('ALL AND (ALL OR ', 60) || 'ALL' || repeat(')', 60)),
+	('1,000 digits', 'visits < ' || repeat('9', 1000)),
+	('1,000 digits by an exponent', 'visits < 1e999'),
+	('1,001 digits by an exponent', 'visits < 1e1000')) AS v (what, rule);
+SELECT pg_temp.complaint('SELECT $1::jsonb::segment_rule', repeat('{"not":', n) || '{"all": true}' || repeat('}', n))
+FROM (VALUES (100), (101), (5000)) AS v (n);
+SELECT pg_temp.complaint('SELECT jsonb_build_object(''and'', array_agg(jsonb ''{"all": true}''))::segment_rule FROM generate_series(1, $1::int)', n)
+FROM (VALUES ('1000'), ('1001'), ('500000')) AS v (n);
+
+-- Equality is that of the canonical form, and hashing agrees with it.
+SELECT a, b, a::segment_rule = b::segment_rule AS eq, a::segment_rule <> b::segment_rule AS ne,
+	segment_rule_hash(a::segment_rule) = segment_rule_hash(b::segment_rule) AS hash,
+	segment_rule_hash_extended(a::segment_rule, 42) = segment_rule_hash_extended(b::segment_rule, 42) AS extended
+FROM (VALUES
+	('visits > 10', 'VISITS>10.00'),
+	('visits > 10', 'visits > 1e1'),
+	('visits > 0', 'visits > -0'),
+	('visits > 10', 'visits >= 10'),
+	('visits > 1 AND (visits > 2 AND visits > 3)', '(visits > 1 AND visits > 2) AND visits > 3'),
+	('visits > 1 AND visits > 2', 'visits > 2 AND visits > 1'),
+	('member OF ''a''', 'member OF ''A'''),
+	('attribute ''a'' = 1', 'attribute ''a'' = ''1'''),
+	('visits > 1', 'visits IN LAST 0 DAYS > 1')) AS v (a, b);
+SELECT count(*) AS rows, count(DISTINCT rule::text) AS texts,
+	(SELECT count(*) FROM (SELECT FROM valid GROUP BY input::segment_rule) g) AS groups
+FROM (SELECT input::segment_rule AS rule FROM valid) r;
+SELECT DISTINCT rule FROM (VALUES (segment_rule 'visits > 1'), ('visits>1.0'), ('visits > 1')) AS v (rule);
+SELECT segment_rule_hash('visits > 10') = segment_rule_hash_extended('visits > 10', 0)::bit(32)::int AS hash_is_low_half;
+CREATE TEMP TABLE hashed (rule segment_rule) PARTITION BY HASH (rule);
+CREATE TEMP TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TEMP TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed SELECT input::segment_rule FROM valid;
+SELECT count(*) FROM hashed a JOIN hashed b USING (rule);
+
+-- The binary form: a version and the text.
+SELECT segment_rule_send('visits>10.0'), substr(convert_from(segment_rule_send('visits>10.0'), 'UTF8'), 2);
+CREATE TEMP TABLE stored (id int, rule segment_rule);
+INSERT INTO stored SELECT id, input::segment_rule FROM valid;
+INSERT INTO stored SELECT 1000, ('member OF ''' || string_agg(md5(i::text), ' ') || '''')::segment_rule
+	FROM generate_series(1, 1900) i; -- long enough to be toasted
+CREATE TEMP TABLE received (LIKE stored);
+\copy stored TO 'results/segment_rule.bin' (FORMAT binary)
+\copy received FROM 'results/segment_rule.bin' (FORMAT binary)
+SELECT count(*), count(*) FILTER (WHERE s.rule <> r.rule OR s.rule::text <> r.rule::text) AS different
+FROM stored s LEFT JOIN received r USING (id);
+CREATE TEMP TABLE bytes (id int, rule bytea);
+INSERT INTO bytes VALUES (1, '\x02' || 'ALL'::bytea);
+\copy bytes TO 'results/segment_rule.bin' (FORMAT binary)
+\copy received FROM 'results/segment_rule.bin' (FORMAT binary)
+UPDATE bytes SET rule = '\x01' || 'ALL BUT ONE'::bytea;
+\copy bytes TO 'results/segment_rule.bin' (FORMAT binary)
+\copy received FROM 'results/segment_rule.bin' (FORMAT binary)
+UPDATE bytes SET rule = '\x01414c4c00';
+\copy bytes TO 'results/segment_rule.bin' (FORMAT binary)
+\copy received FROM 'results/segment_rule.bin' (FORMAT binary)
+UPDATE bytes SET rule = '';
+\copy bytes TO 'results/segment_rule.bin' (FORMAT binary)
+\copy received FROM 'results/segment_rule.bin' (FORMAT binary)
+
+-- jsonb: the tree.
+SELECT input::segment_rule::jsonb FROM valid ORDER BY id;
+SELECT json::jsonb::segment_rule FROM (VALUES
+	('{"and": [{"all": true}]}'),
+	('{"or": [{"or": [{"all": true}, {"metric": "visits", "op": "BETWEEN", "value": [1.0, 2]}]}, {"segment": "a''b"}]}'),
+	('{"not": {"and": [{"all": true}, {"within": "registered", "days": 3e1}]}}')) AS v (json);
+SELECT json, pg_temp.complaint('SELECT $1::jsonb::segment_rule', json) FROM (VALUES
+	('"ALL"'),
+	('null'),
+	('[]'),
+	('{}'),
+	('{"all": false}'),
+	('{"all": true, "more": 1}'),
+	('{"and": []}'),
+	('{"and": {"all": true}}'),
+	('{"and": [true]}'),
+	('{"or": [{"all": true}, [{"all": true}]]}'),
+	('{"and": [{"all": true}], "or": [{"all": true}]}'),
+	('{"not": [{"all": true}]}'),
+	('{"metric": "visitz", "op": ">", "value": 1}'),
+	('{"metric": "registered", "op": ">", "value": 1}'),
+	('{"metric": 1, "op": ">", "value": 1}'),
+	('{"metric": "visits"}'),
+	('{"metric": "visits", "op": ">"}'),
+	('{"metric": "visits", "value": 1}'),
+	('{"metric": "visits", "op": "like", "value": 1}'),
+	('{"metric": "visits", "op": ">", "value": "1"}'),
+	('{"metric": "visits", "op": ">", "value": null}'),
+	('{"metric": "visits", "op": ">", "value": [1]}'),
+	('{"metric": "visits", "op": "in", "value": 1}'),
+	('{"metric": "visits", "op": "in", "value": []}'),
+	('{"metric": "visits", "op": "between", "value": [1, 2, 3]}'),
+	('{"metric": "visits", "op": ">", "value": 1e2000}'),
+	('{"metric": "visits", "op": ">", "value": 1, "last_days": -1}'),
+	('{"metric": "visits", "op": ">", "value": 1, "last_days": 1.5}'),
+	('{"metric": "visits", "op": ">", "value": 1, "last_days": "1"}'),
+	('{"metric": "average_sale", "op": ">", "value": 1, "last_days": 1}'),
+	('{"date": "last_visit", "op": ">", "value": "yesterday"}'),
+	('{"date": "visits", "op": ">", "value": "2026-01-01"}'),
+	('{"within": "registered"}'),
+	('{"birthday": "tomorrow"}'),
+	('{"birthday": "today", "days": 3}'),
+	('{"birthday": "month", "month": 13}'),
+	('{"bought": "group", "code": "a", "op": ">", "value": 1}'),
+	('{"bought": "item", "op": ">", "value": 1}'),
+	('{"attribute": "city", "op": ">", "value": "a"}'),
+	('{"attribute": "city", "op": "in", "value": ["a", 1]}'),
+	('{"attribute": "city", "op": "=", "value": true}'),
+	('{"tier_of": "default", "op": "=", "value": 1}'),
+	('{"segment": 7}')) AS v (json);
+
+-- The names in a rule, and another code for one.
+CREATE TEMP TABLE named AS SELECT segment_rule 'NOT (member OF ''x'' OR member OF ''x'') AND tier OF ''x'' IN (''x'', ''y'')
+	AND (bought ITEM ''x'' > 1 OR bought CATEGORY ''x'' > 1 OR bought BRAND ''x'' IN LAST 7 DAYS > 1)
+	AND in SEGMENT ''x'' AND attribute ''x'' = ''x'' AND member OF ''X'' AND last_visit > ''2026-01-01''' AS rule;
+SELECT n.* FROM named, rule_names(rule) n;
+SELECT * FROM rule_names('ALL');
+SELECT * FROM rule_names(NULL);
+SELECT kind, rule_rename(rule, kind, 'x', 'it''s')
+FROM named, unnest('{brand,category,group,item,ladder,segment,tier}'::text[]) kind;
+SELECT rule_rename(rule, 'group', 'none', 'other') = rule AS unchanged FROM named;
+SELECT rule_rename(rule, 'group', 'x', 'long') = replace(rule::text, 'member OF ''x''', 'member OF ''long''')::segment_rule AS same FROM named;
+SELECT rule_rename(rule, 'attribute', 'x', 'y') FROM named;
+SELECT rule_rename(rule, 'group', 'x', repeat('x', 65536)) FROM named;
+
+-- Random trees: jsonb, rule, text, rule and jsonb again.
+CREATE FUNCTION pg_temp.pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE
+	RETURN choices[1 + floor(random() * cardinality(choices))::int];
+CREATE FUNCTION pg_temp.some(one text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	RETURN CASE one
+		WHEN 'number' THEN to_jsonb(trim_scale(round((random() * 10 ^ pg_temp.pick('0', '3', '12')::int)::numeric, pg_temp.pick('0', '2', '9')::int) * pg_temp.pick('1', '-1')::int))
+		WHEN 'date' THEN to_jsonb(date '2000-02-29' + floor(random() * 20000)::int)
+		ELSE to_jsonb(pg_temp.pick('gold', 'a''b', '', '한국', 'AND', 'x y', '"', '\', E'\n')) END;
+END
+$$;
+CREATE FUNCTION pg_temp.test(types text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	type text := pg_temp.pick(VARIADIC types);
+	op text := pg_temp.pick('=', '<>', 'in');
+	list jsonb := '[]';
+BEGIN
+	IF type <> 'text' THEN
+		op := pg_temp.pick('=', '<>', '<', '<=', '>', '>=', 'between', 'in');
+	END IF;
+	IF op NOT IN ('between', 'in') THEN
+		RETURN jsonb_build_object('op', op, 'value', pg_temp.some(type));
+	END IF;
+	FOR i IN 1 .. CASE op WHEN 'between' THEN 2 ELSE 1 + floor(random() * 4)::int END LOOP
+		list := list || jsonb_build_array(pg_temp.some(type));
+	END LOOP;
+	RETURN jsonb_build_object('op', op, 'value', list);
+END
+$$;
+CREATE FUNCTION pg_temp.tree(depth int, inside text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	kind text := pg_temp.pick('all', 'metric', 'date', 'days_since', 'within', 'birthday', 'bought',
+		'attribute', 'member_of', 'tier_of', 'segment');
+	date_metric text := pg_temp.pick('registered', 'first_visit', 'last_visit');
+	days int := floor(random() * 400)::int;
+	last_days jsonb := jsonb_build_object('last_days', days);
+	list jsonb := '[]';
+BEGIN
+	IF random() < depth / 5.0 THEN
+		kind := coalesce(nullif(pg_temp.pick('and', 'or', 'not'), inside), 'not'); -- a chain in its like is flattened
+	END IF;
+	CASE kind
+		WHEN 'and', 'or' THEN
+			FOR i IN 1 .. 2 + floor(random() * 3)::int LOOP
+				list := list || jsonb_build_array(pg_temp.tree(depth - 1, kind));
+			END LOOP;
+			RETURN jsonb_build_object(kind, list);
+		WHEN 'not' THEN RETURN jsonb_build_object(kind, pg_temp.tree(depth - 1, NULL));
+		WHEN 'all' THEN RETURN '{"all": true}';
+		WHEN 'metric' THEN
+			RETURN CASE WHEN random() < 0.5
+				THEN jsonb_build_object('metric', pg_temp.pick('visits', 'net_sales', 'refunds', 'no_shows')) || last_days
+				ELSE jsonb_build_object('metric', pg_temp.pick('visits', 'average_sale', 'prepaid_purchases', 'pass_purchases')) END
+				|| pg_temp.test('{number}');
+		WHEN 'date' THEN RETURN jsonb_build_object(kind, date_metric) || pg_temp.test('{date}');
+		WHEN 'days_since' THEN RETURN jsonb_build_object(kind, date_metric) || pg_temp.test('{number}');
+		WHEN 'within' THEN RETURN jsonb_build_object(kind, date_metric, 'days', days);
+		WHEN 'birthday' THEN
+			RETURN pg_temp.pick('{"birthday": "today"}', '{"birthday": "this_month"}',
+				'{"birthday": "month", "month": 12}', '{"birthday": "next", "days": 7}')::jsonb;
+		WHEN 'bought' THEN
+			RETURN jsonb_build_object(kind, pg_temp.pick('item', 'category', 'brand'), 'code', pg_temp.some('text'))
+				|| pg_temp.test('{number}') || CASE WHEN random() < 0.5 THEN last_days ELSE '{}' END;
+		WHEN 'attribute' THEN RETURN jsonb_build_object(kind, pg_temp.some('text')) || pg_temp.test('{number,text}');
+		WHEN 'tier_of' THEN RETURN jsonb_build_object(kind, pg_temp.some('text')) || pg_temp.test('{text}');
+		ELSE RETURN jsonb_build_object(kind, pg_temp.some('text'));
+	END CASE;
+END
+$$;
+SELECT setseed(0.5);
+CREATE TEMP TABLE trees AS SELECT pg_temp.tree(5, NULL) AS tree FROM generate_series(1, 500);
+SELECT count(*) AS trees, max(length(tree::text)) > 1000 AS large,
+	count(*) FILTER (WHERE rule::jsonb <> tree) AS jsonb_differs,
+	count(*) FILTER (WHERE rule::text::segment_rule <> rule) AS rule_differs,
+	count(*) FILTER (WHERE rule::text::segment_rule::text <> rule::text) AS text_differs,
+	count(*) FILTER (WHERE segment_rule_hash(rule::text::segment_rule) <> segment_rule_hash(rule)) AS hash_differs
+FROM trees, LATERAL (SELECT tree::segment_rule AS rule) r;
+
+-- Random damage to texts: refused as invalid, or read as a rule that is printed stably.
+DO $$
+DECLARE
+	good text;
+	bad text;
+	place int;
+	rule segment_rule;
+	refused int := 0;
+BEGIN
+	FOR good IN SELECT tree::segment_rule::text FROM trees, generate_series(1, 5) LOOP
+		place := 1 + floor(random() * length(good))::int;
+		bad := overlay(good PLACING pg_temp.pick('', ' ', '''', '(', ')', ',', '9', '.', 'x', 'NOT ', E'\\', '한')
+			FROM place FOR pg_temp.pick('0', '1', '2')::int);
+		BEGIN
+			rule := bad;
+			IF rule::text::segment_rule <> rule OR rule::jsonb::segment_rule <> rule THEN
+				RAISE WARNING 'not stable: %', bad;
+			END IF;
+		EXCEPTION WHEN invalid_text_representation THEN
+			refused := refused + 1;
+		END;
+	END LOOP;
+	RAISE NOTICE 'some were refused: %, and some were not: %', refused > 500, refused < 2500;
+END
+$$;
+
+RESET ROLE;
+REVOKE USAGE ON SCHEMA customer_groups FROM regress_segment_rule;
+DROP OWNED BY regress_segment_rule;
+DROP ROLE regress_segment_rule;

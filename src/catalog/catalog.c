@@ -1,0 +1,637 @@
+/*
+ * catalog.c
+ *		Finding our own relations and indexes, checking their shape and the
+ *		rights of who asks.
+ *
+ * What is found is kept per backend in static memory, one entry a table, and
+ * is good until a relcache invalidation for that table says otherwise: the
+ * callback only clears a flag.  A table is looked at anew after it has been
+ * locked, so that a change committed in between is always noticed.
+ *
+ * The owner may ALTER the tables.  What C code relies on (a column's name and
+ * type, a primary key over certain columns) is checked on every look, and a
+ * table of another shape is refused with 55000.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+#define SCHEMA "customer_groups"
+#define EXTENSION "customer_groups"
+
+typedef struct CgColumn
+{
+	const char *name;
+	Oid         type; /* InvalidOid: a type of our own */
+} CgColumn;
+
+typedef struct CgShape
+{
+	const char *name;
+	int         nkeys; /* leading columns that the primary key must have; 0: not scanned */
+	CgColumn    columns[CG_MAX_COLUMNS];
+} CgShape;
+
+static const CgShape shapes[CG_TABLES] = {
+	[CG_CUSTOMERS] = {"customers",
+					  1,
+					  {{"id", INT8OID},
+					   {"registered_at", TIMESTAMPTZOID},
+					   {"birth_date", DATEOID},
+					   {"skip_auto_upgrade", BOOLOID},
+					   {"recorded_at", TIMESTAMPTZOID}}},
+	[CG_ITEMS] = {"items",
+				  1,
+				  {{"id", INT8OID},
+				   {"brand_id", INT4OID},
+				   {"price", NUMERICOID},
+				   {"min_price", NUMERICOID}}},
+	[CG_ITEM_CATEGORIES] = {"item_categories", 2, {{"item_id", INT8OID}, {"category_id", INT4OID}}},
+	[CG_STORE_PRICES] = {"store_prices",
+						 2,
+						 {{"item_id", INT8OID},
+						  {"store_id", INT4OID},
+						  {"price", NUMERICOID},
+						  {"min_price", NUMERICOID}}},
+	[CG_MEMBERS] = {"members",
+					2,
+					{{"customer_id", INT8OID},
+					 {"group_id", INT4OID},
+					 {"source", TEXTOID},
+					 {"valid_from", DATEOID},
+					 {"valid_until", DATEOID},
+					 {"recorded_at", TIMESTAMPTZOID}}},
+	[CG_SALES] = {"sales",
+				  2,
+				  {{"customer_id", INT8OID},
+				   {"id", INT8OID},
+				   {"store_id", INT4OID},
+				   {"kind", InvalidOid},
+				   {"amount", NUMERICOID},
+				   {"rate", NUMERICOID},
+				   {"sold_at", TIMESTAMPTZOID},
+				   {"recorded_at", TIMESTAMPTZOID}}},
+	[CG_GROUPS] = {"groups", 0, {{0}}},
+	[CG_CATEGORIES] = {"categories", 0, {{0}}},
+	[CG_SETTINGS] = {"settings", 0, {{"currency", TEXTOID}}},
+	[CG_STORES] = {"stores", 0, {{"id", INT4OID}}},
+	[CG_GROUP_STORE_PRICING] = {"group_store_pricing", 0, {{0}}},
+	[CG_LADDERS] = {"ladders", 0, {{0}}},
+	[CG_PROMOTIONS] = {"promotions", 0, {{0}}},
+	[CG_PROMOTION_ITEMS] = {"promotion_items", 0, {{0}}},
+	[CG_PROMOTION_CATEGORIES] = {"promotion_categories", 0, {{0}}},
+	[CG_PROMOTION_BRANDS] = {"promotion_brands", 0, {{0}}},
+	[CG_PROMOTION_STORES] = {"promotion_stores", 0, {{0}}},
+	[CG_PROMOTION_GROUPS] = {"promotion_groups", 0, {{0}}},
+	[CG_PROMOTION_SEGMENTS] = {"promotion_segments", 0, {{0}}},
+	[CG_CACHE_STAMPS] =
+		{"cache_stamps",
+		 0,
+		 {{"stamp", INT8OID}, {"kind", CHAROID}, {"key", INT8OID}, {"folded", INT8ARRAYOID}}},
+};
+
+typedef struct CgTableInfo
+{
+	bool       valid;
+	Oid        relid;
+	Oid        owner;
+	Oid        pkey;
+	AttrNumber attnums[CG_MAX_COLUMNS];
+} CgTableInfo;
+
+static CgTableInfo tables[CG_TABLES];
+
+/* The enum type sale_kind, found with the table sales. */
+static const char *const sale_kinds[] = {"product", "refund", "prepaid", "pass", "no_show"};
+static Oid               sale_kind_oids[lengthof(sale_kinds)];
+
+/* Who may view: the answer for one user, good until rights or tables change. */
+static Oid    viewer = InvalidOid;
+static bool   viewer_row_security;
+static uint64 rights_changes;
+
+static void invalidate_table(Datum arg, Oid relid);
+static void invalidate_rights(Datum arg, int cacheid, uint32 hashvalue);
+static void find_table(CgTable table);
+static void check_version(Oid extension);
+
+/*
+ * Registers the invalidation callbacks; called once, when the library is loaded.
+ */
+void
+cg_catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(invalidate_table, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, invalidate_rights, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, invalidate_rights, (Datum) 0);
+}
+
+static void
+invalidate_table(Datum arg, Oid relid)
+{
+	for (int i = 0; i < CG_TABLES; i++)
+		if (relid == InvalidOid || tables[i].relid == relid)
+		{
+			tables[i].valid = false;
+			invalidate_rights((Datum) 0, 0, 0);
+		}
+}
+
+static void
+invalidate_rights(Datum arg, int cacheid, uint32 hashvalue)
+{
+	viewer = InvalidOid;
+	rights_changes++;
+}
+
+/*
+ * Opens a table and returns it locked; the caller closes it.  What cg_attnum()
+ * and the like say of the table holds while it is locked.
+ */
+Relation
+cg_table_open(CgTable table, LOCKMODE lockmode)
+{
+	for (;;)
+	{
+		Relation rel;
+
+		if (!tables[table].valid)
+			find_table(table);
+		rel = try_table_open(tables[table].relid, lockmode);
+		if (rel == NULL)
+		{
+			tables[table].valid = false;
+			continue;
+		}
+		if (tables[table].valid)
+			return rel;
+		table_close(rel, lockmode);
+	}
+}
+
+/* The number of a column; the table must have been opened. */
+AttrNumber
+cg_attnum(CgTable table, int column)
+{
+	return tables[table].attnums[column];
+}
+
+Oid
+cg_table_owner(CgTable table)
+{
+	table_close(cg_table_open(table, AccessShareLock), NoLock);
+	return tables[table].owner;
+}
+
+/* Whether a relation is one of the tables listed here. */
+bool
+cg_is_own_table(Relation rel)
+{
+	for (int i = 0; i < CG_TABLES; i++)
+	{
+		if (!tables[i].valid)
+			find_table((CgTable) i);
+		if (tables[i].relid == RelationGetRelid(rel))
+			return true;
+	}
+	return false;
+}
+
+/* The kind of sale that an enum value stands for; sales must have been opened. */
+CgSaleKind
+cg_sale_kind(Oid kind)
+{
+	for (int i = 0; i < (int) lengthof(sale_kinds); i++)
+		if (sale_kind_oids[i] == kind)
+			return (CgSaleKind) i;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("type %s.sale_kind has a value that is not known", SCHEMA)));
+	pg_unreachable();
+}
+
+/* The sequence of the stamps. */
+Oid
+cg_stamp_sequence(void)
+{
+	return get_relname_relid("cache_stamps_stamp_seq", get_namespace_oid(SCHEMA, false));
+}
+
+/* Reports that a table is not as C code needs it. */
+static void
+pg_attribute_noreturn() wrong_shape(const char *table, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table %s.%s does not have the shape that the extension needs", SCHEMA, table),
+			 errdetail("%s", what),
+			 errhint("Undo the change of the table, or create the extension anew.")));
+}
+
+/*
+ * Looks a table up and checks its shape.  An invalidation that arrives
+ * meanwhile leaves the entry invalid, and the caller comes again.
+ */
+static void
+find_table(CgTable table)
+{
+	const CgShape *shape = &shapes[table];
+	CgTableInfo   *info = &tables[table];
+	Oid            extension = get_extension_oid(EXTENSION, true);
+	Oid namespace = get_namespace_oid(SCHEMA, true);
+	Relation rel;
+
+	if (!OidIsValid(extension) || !OidIsValid(namespace))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension %s is not installed in this database", EXTENSION),
+						errhint("Run CREATE EXTENSION %s.", EXTENSION)));
+	check_version(extension);
+
+	info->relid = get_relname_relid(shape->name, namespace);
+	if (!OidIsValid(info->relid))
+		wrong_shape(shape->name, "The table is missing.");
+	info->valid = true;
+	rel = table_open(info->relid, AccessShareLock);
+	info->owner = rel->rd_rel->relowner;
+
+	for (int i = 0; i < CG_MAX_COLUMNS && shape->columns[i].name != NULL; i++)
+	{
+		const CgColumn *column = &shape->columns[i];
+		AttrNumber      attnum = get_attnum(info->relid, column->name);
+		Oid             type;
+
+		if (attnum == InvalidAttrNumber)
+			wrong_shape(shape->name, psprintf("Column \"%s\" is missing.", column->name));
+		type = TupleDescAttr(rel->rd_att, attnum - 1)->atttypid;
+		if (OidIsValid(column->type) && type != column->type)
+			wrong_shape(shape->name, psprintf("Column \"%s\" is of type %s, not %s.", column->name,
+											  format_type_be(type), format_type_be(column->type)));
+		if (!OidIsValid(column->type))
+			for (int k = 0; k < (int) lengthof(sale_kinds); k++)
+				sale_kind_oids[k] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+													ObjectIdGetDatum(type),
+													CStringGetDatum(sale_kinds[k]));
+		info->attnums[i] = attnum;
+	}
+
+	if (shape->nkeys > 0)
+	{
+		bool usable = false;
+
+		info->pkey = RelationGetPrimaryKeyIndex(rel);
+		if (OidIsValid(info->pkey))
+		{
+			Relation index = index_open(info->pkey, AccessShareLock);
+
+			usable = index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+					 index->rd_index->indnkeyatts == shape->nkeys;
+			for (int i = 0; usable && i < shape->nkeys; i++)
+				usable = index->rd_index->indkey.values[i] == info->attnums[i];
+			index_close(index, AccessShareLock);
+		}
+		if (!usable)
+			wrong_shape(shape->name, "Its primary key is missing or over other columns.");
+	}
+	table_close(rel, AccessShareLock);
+}
+
+/* Compares two dotted versions, as strcmp does. */
+static int
+compare_versions(const char *a, const char *b)
+{
+	while (*a != '\0' || *b != '\0')
+	{
+		long x = strtol(a, (char **) &a, 10);
+		long y = strtol(b, (char **) &b, 10);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+		if (*a != '.' || *b != '.')
+			return strcmp(a, b);
+		a++;
+		b++;
+	}
+	return 0;
+}
+
+/*
+ * Refuses to work on SQL objects that are newer than this library: the session
+ * began before the extension was updated.
+ */
+static void
+check_version(Oid extension)
+{
+	Relation    rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple   tuple;
+	char       *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool  isnull;
+		Datum datum = heap_getattr(tuple, Anum_pg_extension_extversion, rel->rd_att, &isnull);
+
+		version = TextDatumGetCString(datum);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	if (version != NULL && compare_versions(CG_VERSION, version) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the library of extension %s is older than its SQL objects", EXTENSION),
+				 errdetail("The library is of version %s, the extension of version %s.", CG_VERSION,
+						   version),
+				 errhint("Reconnect, so that the session loads the new library.")));
+}
+
+/*
+ * Begins a look-up by the first nkeys columns of the primary key.  The table
+ * stays locked to the end of the transaction; cg_scan_end() frees the rest.
+ */
+void
+cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1, Datum key2)
+{
+	ScanKeyData keys[2];
+	Datum       values[2] = {key1, key2};
+
+	scan->table = table;
+	scan->heap = cg_table_open(table, AccessShareLock);
+	scan->index = index_open(tables[table].pkey, AccessShareLock);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	for (int i = 0; i < nkeys; i++)
+	{
+		bool wide = shapes[table].columns[i].type == INT8OID;
+
+		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ, values[i]);
+	}
+	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, nkeys, 0);
+	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+}
+
+/* The next row, or false when there is none. */
+bool
+cg_scan_next(CgScan *scan)
+{
+	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot);
+}
+
+/* A column of the present row; what it points to lives until the next row. */
+Datum
+cg_scan_get(CgScan *scan, int column, bool *isnull)
+{
+	return slot_getattr(scan->slot, tables[scan->table].attnums[column], isnull);
+}
+
+void
+cg_scan_end(CgScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, NoLock);
+	table_close(scan->heap, NoLock);
+}
+
+/*
+ * Raises 42501 unless the current user may read everything that the engine
+ * reads on behalf of a caller, and row-level security leaves nothing out.  The
+ * engine goes past the executor, so it makes the executor's checks itself.
+ */
+void
+cg_check_view(void)
+{
+	Oid    userid = GetUserId();
+	uint64 changes = rights_changes;
+
+	if (viewer == userid && viewer_row_security == row_security)
+		return;
+
+	for (int i = 0; i < CG_TABLES; i++)
+	{
+		/* The settings say nothing about anybody, and the stamps are our own. */
+		if (i == CG_SETTINGS || i == CG_CACHE_STAMPS || i == CG_SALES)
+			continue;
+		table_close(cg_table_open((CgTable) i, AccessShareLock), NoLock);
+		if (pg_class_aclcheck(tables[i].relid, userid, ACL_SELECT) != ACLCHECK_OK)
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied for table %s", shapes[i].name),
+							errdetail("Prices and groups are answered to roles that may read every "
+									  "table they depend on."),
+							errhint("Ask the owner of the extension for the level \"view\".")));
+		if (check_enable_rls(tables[i].relid, userid, true) == RLS_ENABLED ||
+			check_enable_rls(tables[i].relid, tables[i].owner, true) == RLS_ENABLED)
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("row-level security on table %s applies to you", shapes[i].name),
+							errdetail("The engine reads whole tables and does not go round a "
+									  "policy."),
+							errhint("Call it as a role that the policies do not apply to.")));
+	}
+	if (changes == rights_changes)
+	{
+		viewer = userid;
+		viewer_row_security = row_security;
+	}
+}
+
+/*
+ * Acts as the owner of a table from here on, under a restricted security
+ * context.  After an error, the end of the (sub)transaction restores the user.
+ */
+void
+cg_become_owner(CgTable table, CgUser *saved)
+{
+	GetUserIdAndSecContext(&saved->userid, &saved->sec_context);
+	SetUserIdAndSecContext(cg_table_owner(table), saved->sec_context |
+													  SECURITY_LOCAL_USERID_CHANGE |
+													  SECURITY_RESTRICTED_OPERATION);
+}
+
+void
+cg_restore_user(const CgUser *saved)
+{
+	SetUserIdAndSecContext(saved->userid, saved->sec_context);
+}
+
+static SPIPlanPtr
+statement_plan(CgStatement *statement)
+{
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr plan;
+		int        nargs = 0;
+
+		while (OidIsValid(statement->argtypes[nargs]))
+			nargs++;
+		plan = SPI_prepare(statement->sql, nargs, statement->argtypes);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(plan) != 0)
+			elog(ERROR, "SPI_keepplan failed");
+		statement->plan = plan;
+	}
+	return statement->plan;
+}
+
+static int
+check_executed(int result)
+{
+	if (result < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+	return (int) SPI_processed;
+}
+
+/*
+ * Runs a statement that may write, under the snapshot that its isolation level
+ * gives it; returns the number of rows.  SPI must be connected.
+ */
+int
+cg_execute(CgStatement *statement, Datum *values, const char *nulls)
+{
+	return check_executed(SPI_execute_plan(statement_plan(statement), values, nulls, false, 0));
+}
+
+/*
+ * Runs a reading statement under the active snapshot; returns the number of
+ * rows.  SPI must be connected.
+ */
+int
+cg_execute_as_is(CgStatement *statement, Datum *values)
+{
+	return check_executed(SPI_execute_plan(statement_plan(statement), values, NULL, true, 0));
+}
+
+/* The same through a cursor, which the caller closes. */
+Portal
+cg_open_cursor(CgStatement *statement, Datum *values)
+{
+	return SPI_cursor_open(NULL, statement_plan(statement), values, NULL, true);
+}
+
+/*
+ * Runs a reading statement under the latest snapshot, whatever the isolation
+ * level, as foreign keys do; returns the number of rows.  SPI must be connected.
+ */
+int
+cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls)
+{
+	CommandCounterIncrement();
+	return check_executed(SPI_execute_snapshot(statement_plan(statement), values, nulls,
+											   GetLatestSnapshot(), InvalidSnapshot, true, false,
+											   0));
+}
+
+int
+cg_array_elements(Datum array, Datum **elements)
+{
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE,
+					  elements, NULL, &n);
+	return n;
+}
+
+/*
+ * Returns the trigger data when the function was called as a trigger of that
+ * timing on our own table, and raises 39P01 otherwise: with a table of one's
+ * own, a trigger that acts as the owner could be made to believe anything.
+ */
+TriggerData *
+cg_check_trigger(FunctionCallInfo fcinfo, const char *name, CgTable table, TriggerEvent timing)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function %s was not called as a trigger", name)));
+	if ((trigdata->tg_event & (TRIGGER_EVENT_ROW | TRIGGER_EVENT_TIMINGMASK)) != timing)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function %s was not called at the time of its trigger", name)));
+	table_close(cg_table_open(table, AccessShareLock), NoLock);
+	if (RelationGetRelid(trigdata->tg_relation) != tables[table].relid)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function %s is a trigger of table %s.%s only", name, SCHEMA,
+							   shapes[table].name)));
+	return trigdata;
+}
+
+/*
+ * A column of a transition table as an array, in the current memory context:
+ * SQL text joins arrays, never the transition table itself.
+ */
+Datum
+cg_transition_column(Tuplestorestate *rows, TupleDesc desc, const char *name, Oid type)
+{
+	TupleTableSlot  *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	ArrayBuildState *state = initArrayResult(type, CurrentMemoryContext, false);
+	int              attnum = SPI_fnumber(desc, name);
+
+	if (attnum <= 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("column \"%s\" of the table is missing", name)));
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		bool  isnull;
+		Datum datum = slot_getattr(slot, attnum, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		state = accumArrayResult(state, datum, isnull, type, CurrentMemoryContext);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return makeArrayResult(state, CurrentMemoryContext);
+}
+
+/*
+ * Lets one transaction at a time go on, until its end, among those that change
+ * definitions in this table.  Readers and sales are not held up.
+ */
+void
+cg_lock_definition(CgTable table)
+{
+	table_close(cg_table_open(table, AccessShareLock), NoLock);
+	LockDatabaseObject(RelationRelationId, tables[table].relid, 1, ExclusiveLock);
+}
+
+/* Says that rows were taken as recorded before, if there were any. */
+void
+cg_warn_restored(CgTable table, uint64 count)
+{
+	if (count > 0)
+		ereport(
+			WARNING,
+			(errmsg_plural("%llu row of table %s was recorded before and is taken as it is",
+						   "%llu rows of table %s were recorded before and are taken as they are",
+						   (unsigned long) count, (unsigned long long) count, shapes[table].name),
+			 errdetail("Their recorded_at is not the time of this transaction, as in a "
+					   "restore: no facts, tiers or events follow from them."),
+			 errhint("Leave recorded_at to its default for new rows.")));
+}

@@ -1,0 +1,168 @@
+/*
+ * catalog.h
+ *		Our own tables: where they are, what shape they have, who may read them.
+ *
+ * This room decides which relation holds which rows; nothing else opens a
+ * relation of the extension by name.
+ */
+#ifndef CG_CATALOG_H
+#define CG_CATALOG_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+/* The tables that C code opens itself. */
+typedef enum CgTable
+{
+	CG_CUSTOMERS,
+	CG_ITEMS,
+	CG_ITEM_CATEGORIES,
+	CG_STORE_PRICES,
+	CG_MEMBERS,
+	CG_SALES,
+	CG_GROUPS,
+	CG_CATEGORIES,
+	CG_SETTINGS,
+	CG_STORES,
+	CG_GROUP_STORE_PRICING,
+	CG_LADDERS,
+	CG_PROMOTIONS,
+	CG_PROMOTION_ITEMS,
+	CG_PROMOTION_CATEGORIES,
+	CG_PROMOTION_BRANDS,
+	CG_PROMOTION_STORES,
+	CG_PROMOTION_GROUPS,
+	CG_PROMOTION_SEGMENTS,
+	CG_CACHE_STAMPS
+} CgTable;
+#define CG_TABLES (CG_CACHE_STAMPS + 1)
+
+/* Columns that C code reads, by their place in the lists of catalog.c. */
+enum
+{
+	CG_CUSTOMERS_ID = 0,
+	CG_CUSTOMERS_REGISTERED_AT,
+	CG_CUSTOMERS_BIRTH_DATE,
+	CG_CUSTOMERS_SKIP_AUTO_UPGRADE,
+	CG_CUSTOMERS_RECORDED_AT,
+
+	CG_ITEMS_ID = 0,
+	CG_ITEMS_BRAND_ID,
+	CG_ITEMS_PRICE,
+	CG_ITEMS_MIN_PRICE,
+
+	CG_ITEM_CATEGORIES_ITEM_ID = 0,
+	CG_ITEM_CATEGORIES_CATEGORY_ID,
+
+	CG_STORE_PRICES_ITEM_ID = 0,
+	CG_STORE_PRICES_STORE_ID,
+	CG_STORE_PRICES_PRICE,
+	CG_STORE_PRICES_MIN_PRICE,
+
+	CG_MEMBERS_CUSTOMER_ID = 0,
+	CG_MEMBERS_GROUP_ID,
+	CG_MEMBERS_SOURCE,
+	CG_MEMBERS_VALID_FROM,
+	CG_MEMBERS_VALID_UNTIL,
+	CG_MEMBERS_RECORDED_AT,
+
+	CG_SALES_CUSTOMER_ID = 0,
+	CG_SALES_ID,
+	CG_SALES_STORE_ID,
+	CG_SALES_KIND,
+	CG_SALES_AMOUNT,
+	CG_SALES_RATE,
+	CG_SALES_SOLD_AT,
+	CG_SALES_RECORDED_AT,
+
+	CG_SETTINGS_CURRENCY = 0,
+	CG_STORES_ID = 0,
+
+	CG_STAMPS_STAMP = 0,
+	CG_STAMPS_KIND,
+	CG_STAMPS_KEY,
+	CG_STAMPS_FOLDED,
+
+	CG_MAX_COLUMNS = 8
+};
+
+/* Kinds of sale, in the order of the enum type sale_kind. */
+typedef enum CgSaleKind
+{
+	CG_SALE_PRODUCT,
+	CG_SALE_REFUND,
+	CG_SALE_PREPAID,
+	CG_SALE_PASS,
+	CG_SALE_NO_SHOW
+} CgSaleKind;
+
+extern void cg_catalog_init(void);
+
+/* Opening and reading. */
+extern Relation   cg_table_open(CgTable table, LOCKMODE lockmode);
+extern AttrNumber cg_attnum(CgTable table, int column);
+extern Oid        cg_table_owner(CgTable table);
+extern bool       cg_is_own_table(Relation rel);
+extern CgSaleKind cg_sale_kind(Oid kind);
+extern Oid        cg_stamp_sequence(void);
+
+/* A look-up by the leading columns of a table's primary key. */
+typedef struct CgScan
+{
+	CgTable         table;
+	Relation        heap;
+	Relation        index;
+	IndexScanDesc   scan;
+	TupleTableSlot *slot;
+} CgScan;
+
+extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
+						   Datum key2);
+extern bool  cg_scan_next(CgScan *scan);
+extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
+extern void  cg_scan_end(CgScan *scan);
+
+/* Rights. */
+extern void cg_check_view(void);
+
+/* Acting as the owner of a table; the caller restores on every path. */
+typedef struct CgUser
+{
+	Oid userid;
+	int sec_context;
+} CgUser;
+
+extern void cg_become_owner(CgTable table, CgUser *saved);
+extern void cg_restore_user(const CgUser *saved);
+
+/* A statement whose plan is kept for the life of the backend. */
+#define CG_MAX_ARGS 10
+typedef struct CgStatement
+{
+	const char *sql;
+	Oid         argtypes[CG_MAX_ARGS + 1]; /* the first 0 ends them */
+	SPIPlanPtr  plan;
+} CgStatement;
+
+extern int    cg_execute(CgStatement *statement, Datum *values, const char *nulls);
+extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
+extern Portal cg_open_cursor(CgStatement *statement, Datum *values);
+extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
+
+/* The elements of an array of int8 without nulls, in the current memory context. */
+extern int cg_array_elements(Datum array, Datum **elements);
+
+/* Triggers. */
+extern TriggerData *cg_check_trigger(FunctionCallInfo fcinfo, const char *name, CgTable table,
+									 TriggerEvent timing);
+extern Datum        cg_transition_column(Tuplestorestate *rows, TupleDesc desc, const char *name,
+										 Oid type);
+extern void         cg_lock_definition(CgTable table);
+extern void         cg_warn_restored(CgTable table, uint64 count);
+
+#endif

@@ -1,0 +1,57 @@
+-- What holds for all objects of the extension alike: who owns them, what a
+-- dump carries, and who may call what.
+
+DO $$
+DECLARE
+	member record;
+BEGIN
+	-- Tables and what is written in SQL belong to the role that installs; C
+	-- functions stay with the superuser that a trusted extension runs as.
+	FOR member IN
+		SELECT c.oid::pg_catalog.regclass AS name, c.relkind, c.relname
+		FROM pg_catalog.pg_depend d
+		JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid
+		JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+		WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+			AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+			AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			AND e.extname OPERATOR(pg_catalog.=) 'customer_groups'
+			AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v}'::"char"[])
+		ORDER BY c.oid
+	LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO @extowner@', member.name);
+		-- Stamps tell caches of this server what changed: they mean nothing elsewhere.
+		IF member.relkind OPERATOR(pg_catalog.=) 'r'
+			AND member.relname OPERATOR(pg_catalog.<>) 'cache_stamps'
+		THEN
+			PERFORM pg_catalog.pg_extension_config_dump(member.name, '');
+			PERFORM pg_catalog.pg_extension_config_dump(s.objid, '')
+			FROM pg_catalog.pg_depend s
+			JOIN pg_catalog.pg_class q ON q.oid OPERATOR(pg_catalog.=) s.objid
+			WHERE s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+				AND s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+				AND s.refobjid OPERATOR(pg_catalog.=) member.name
+				AND s.deptype OPERATOR(pg_catalog.=) 'i'
+				AND q.relkind OPERATOR(pg_catalog.=) 'S';
+		END IF;
+	END LOOP;
+	FOR member IN
+		SELECT p.oid::pg_catalog.regprocedure AS name, l.lanname, p.prorettype
+		FROM pg_catalog.pg_depend d
+		JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+		JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+		JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+		WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+			AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+			AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			AND e.extname OPERATOR(pg_catalog.=) 'customer_groups'
+	LOOP
+		IF member.lanname OPERATOR(pg_catalog.<>) 'c' THEN
+			EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO @extowner@', member.name);
+		END IF;
+		IF member.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.trigger'::pg_catalog.regtype THEN
+			EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', member.name);
+		END IF;
+	END LOOP;
+END
+$$;

@@ -1,0 +1,50 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between server versions.
+ *
+ * This is the only file that tests PG_VERSION_NUM; the rest of the code is
+ * written against what is defined here.  It holds no state.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CG_COMPAT_H
+#define CG_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "customer_groups needs PostgreSQL 15 or later"
+#endif
+
+#ifndef HAVE_INT128
+#error "customer_groups needs a compiler with 128-bit integers"
+#endif
+
+/* The number of this backend's transaction. */
+#if PG_VERSION_NUM >= 170000
+#define cg_local_xid() (MyProc->vxid.lxid)
+#else
+#define cg_local_xid() (MyProc->lxid)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * Soft errors came with 16.  Before, an input function's error is always
+ * thrown, so that what follows the macro is not reached.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define cg_ereturn(escontext, dummy, ...) ereturn(escontext, dummy, __VA_ARGS__)
+#else
+#define cg_ereturn(escontext, dummy, ...)                                                          \
+	do                                                                                             \
+	{                                                                                              \
+		(void) (escontext);                                                                        \
+		ereport(ERROR, __VA_ARGS__);                                                               \
+		return dummy;                                                                              \
+	} while (0)
+#endif
+
+#endif /* CG_COMPAT_H */

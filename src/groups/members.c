@@ -1,0 +1,663 @@
+/*
+ * members.c
+ *		The triggers that keep memberships consistent and write their events.
+ *
+ * Whoever adds, changes or removes memberships, by whatever road: the customers
+ * are locked in their order (cg_lock_customers), a new tier replaces the
+ * customer's other tier of that ladder, and each change is written into the
+ * event log once.  A replaced membership is deleted by a statement of its own,
+ * whose trigger writes its event.
+ *
+ * Which groups are tiers is read under the latest snapshot at every isolation
+ * level; a group does not become a tier, and a tier does not change its ladder,
+ * while a statement here is in progress (groups_changed locks members).
+ *
+ * Everything is written as the owner of the tables; memory is SPI's.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/catalog.h"
+#include "promotions/promotions.h"
+#include "sales/sales.h"
+
+/* A membership before or after a change. */
+typedef struct Membership
+{
+	int64   customer_id;
+	int32   group_id;
+	char   *source;
+	bool    has_from;
+	bool    has_until;
+	DateADT valid_from;
+	DateADT valid_until;
+} Membership;
+
+typedef struct Memberships
+{
+	int         n;
+	int         max;
+	uint64      restored; /* left out */
+	Membership *rows;
+} Memberships;
+
+/* Events to be written, as the columns of the statement below. */
+typedef struct Events
+{
+	int    n;
+	int    max;
+	Datum *kinds;
+	Datum *customers;
+	Datum *groups;
+	Datum *sources;
+	Datum *froms;
+	Datum *untils;
+	bool  *no_from;
+	bool  *no_until;
+} Events;
+
+/* A customer's move on a ladder. */
+typedef struct Move
+{
+	int64       customer_id;
+	const char *ladder;
+	int32       from; /* group; 0: none */
+	int32       to;   /* group; 0: none */
+} Move;
+
+static CgStatement insert_events = {
+	.sql =
+		"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
+		"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
+		"	'code', g.code, 'name', g.name, 'source', e.source, "
+		"	'valid_from', e.valid_from, 'valid_until', e.valid_until) "
+		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY "
+		"	AS e (kind, customer_id, group_id, source, valid_from, valid_until, place) "
+		"LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "
+		"ORDER BY e.place",
+	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID,
+				 DATEARRAYOID}};
+
+static CgStatement insert_moves = {
+	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
+		   "SELECT 'tier_changed', m.customer_id, t.id, pg_catalog.jsonb_build_object("
+		   "	'ladder', m.ladder, 'from', f.code, 'to', t.code) "
+		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		   "	pg_catalog.unnest($4)) WITH ORDINALITY "
+		   "	AS m (customer_id, ladder, from_id, to_id, place) "
+		   "LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "
+		   "LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "
+		   "ORDER BY m.place",
+	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement delete_replaced = {
+	.sql = "DELETE FROM customer_groups.members m "
+		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (customer_id, "
+		   "group_id) "
+		   "WHERE m.customer_id OPERATOR(pg_catalog.=) r.customer_id "
+		   "	AND m.group_id OPERATOR(pg_catalog.=) r.group_id "
+		   "RETURNING m.customer_id, m.group_id",
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement select_held = {
+	.sql = "SELECT m.customer_id, m.group_id FROM customer_groups.members m "
+		   "WHERE m.customer_id OPERATOR(pg_catalog.=) ANY ($1) "
+		   "	AND m.group_id OPERATOR(pg_catalog.=) ANY ($2)",
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static void *
+grow(void *array, int max, Size size)
+{
+	return array == NULL ? palloc(max * size) : repalloc_huge(array, (Size) max * size);
+}
+
+static void
+read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Memberships *result)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TimestampTz     now = GetCurrentTransactionStartTimestamp();
+
+	memset(result, 0, sizeof(Memberships));
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		Membership *row;
+		bool        isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (inserted && DatumGetTimestampTz(slot_getattr(
+							slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_RECORDED_AT), &isnull)) != now)
+		{
+			result->restored++;
+			continue;
+		}
+		if (result->n == result->max)
+		{
+			result->max = Max(2 * result->max, 16);
+			result->rows = grow(result->rows, result->max, sizeof(Membership));
+		}
+		row = &result->rows[result->n++];
+		row->customer_id = DatumGetInt64(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_CUSTOMER_ID), &isnull));
+		row->group_id = DatumGetInt32(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_GROUP_ID), &isnull));
+		row->source = TextDatumGetCString(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_SOURCE), &isnull));
+		row->valid_from = DatumGetDateADT(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_VALID_FROM), &isnull));
+		row->has_from = !isnull;
+		row->valid_until = DatumGetDateADT(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_VALID_UNTIL), &isnull));
+		row->has_until = !isnull;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static bool
+same_membership(const Membership *a, const Membership *b)
+{
+	return a->group_id == b->group_id && strcmp(a->source, b->source) == 0 &&
+		   a->has_from == b->has_from && a->has_until == b->has_until &&
+		   (!a->has_from || a->valid_from == b->valid_from) &&
+		   (!a->has_until || a->valid_until == b->valid_until);
+}
+
+static void
+add_event(Events *events, const char *kind, const Membership *row)
+{
+	int i;
+
+	if (events->n == events->max)
+	{
+		events->max = Max(2 * events->max, 16);
+		events->kinds = grow(events->kinds, events->max, sizeof(Datum));
+		events->customers = grow(events->customers, events->max, sizeof(Datum));
+		events->groups = grow(events->groups, events->max, sizeof(Datum));
+		events->sources = grow(events->sources, events->max, sizeof(Datum));
+		events->froms = grow(events->froms, events->max, sizeof(Datum));
+		events->untils = grow(events->untils, events->max, sizeof(Datum));
+		events->no_from = grow(events->no_from, events->max, sizeof(bool));
+		events->no_until = grow(events->no_until, events->max, sizeof(bool));
+	}
+	i = events->n++;
+	events->kinds[i] = CStringGetTextDatum(kind);
+	events->customers[i] = Int64GetDatum(row->customer_id);
+	events->groups[i] = Int32GetDatum(row->group_id);
+	events->sources[i] = CStringGetTextDatum(row->source);
+	events->froms[i] = DateADTGetDatum(row->valid_from);
+	events->untils[i] = DateADTGetDatum(row->valid_until);
+	events->no_from[i] = !row->has_from;
+	events->no_until[i] = !row->has_until;
+}
+
+static Datum
+make_array(Datum *values, bool *nulls, int n, Oid type)
+{
+	int   lower = 1;
+	int16 length = type == TEXTOID ? -1 : type == INT8OID ? 8 : 4;
+
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, type, length,
+											  type != TEXTOID,
+											  type == INT8OID ? TYPALIGN_DOUBLE : TYPALIGN_INT));
+}
+
+static void
+write_events(Events *events)
+{
+	Datum values[6];
+
+	if (events->n == 0)
+		return;
+	values[0] = make_array(events->kinds, NULL, events->n, TEXTOID);
+	values[1] = make_array(events->customers, NULL, events->n, INT8OID);
+	values[2] = make_array(events->groups, NULL, events->n, INT4OID);
+	values[3] = make_array(events->sources, NULL, events->n, TEXTOID);
+	values[4] = make_array(events->froms, events->no_from, events->n, DATEOID);
+	values[5] = make_array(events->untils, events->no_until, events->n, DATEOID);
+	cg_execute(&insert_events, values, NULL);
+}
+
+static void
+write_moves(const Move *moves, int n)
+{
+	Datum *columns[4];
+	Datum  values[4];
+
+	if (n == 0)
+		return;
+	for (int c = 0; c < 4; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		columns[0][i] = Int64GetDatum(moves[i].customer_id);
+		columns[1][i] = CStringGetTextDatum(moves[i].ladder);
+		columns[2][i] = Int32GetDatum(moves[i].from);
+		columns[3][i] = Int32GetDatum(moves[i].to);
+	}
+	values[0] = make_array(columns[0], NULL, n, INT8OID);
+	values[1] = make_array(columns[1], NULL, n, TEXTOID);
+	values[2] = make_array(columns[2], NULL, n, INT4OID);
+	values[3] = make_array(columns[3], NULL, n, INT4OID);
+	cg_execute(&insert_moves, values, NULL);
+}
+
+/*
+ * The tiers as they are now, in the current memory context: nested triggers may
+ * ask the cache for another snapshot meanwhile.
+ */
+typedef struct Tiers
+{
+	int     n;
+	CgTier *tiers;
+} Tiers;
+
+static Tiers
+copy_tiers(void)
+{
+	const CgDefinitions *definitions = cg_definitions(GetLatestSnapshot());
+	Tiers                result;
+
+	result.n = definitions->ntiers;
+	result.tiers = palloc((result.n + 1) * sizeof(CgTier));
+	for (int i = 0; i < result.n; i++)
+	{
+		result.tiers[i] = definitions->tiers[i];
+		result.tiers[i].ladder_code = pstrdup(definitions->tiers[i].ladder_code);
+	}
+	return result;
+}
+
+static const CgTier *
+find_tier(const Tiers *tiers, int32 group_id)
+{
+	for (int i = 0; i < tiers->n; i++)
+		if (tiers->tiers[i].group_id == group_id)
+			return &tiers->tiers[i];
+	return NULL;
+}
+
+/* By customer and ladder. */
+static int
+compare_moves(const void *a, const void *b)
+{
+	const Move *x = a;
+	const Move *y = b;
+
+	if (x->customer_id != y->customer_id)
+		return x->customer_id < y->customer_id ? -1 : 1;
+	return strcmp(x->ladder, y->ladder);
+}
+
+/*
+ * Takes customers who are given a tier off the other tiers of its ladder, and
+ * returns their moves.  given[] lists the new memberships, before[] what each of
+ * them was, if the same statement changed its group.
+ */
+static Move *
+replace_tiers(const Tiers *tiers, Membership **given, const Membership **before, int n,
+			  int *nresult)
+{
+	Move  *moves = palloc((n + 1) * sizeof(Move));
+	Datum *customers = palloc((Size) n * (tiers->n + 1) * sizeof(Datum));
+	Datum *groups = palloc((Size) n * (tiers->n + 1) * sizeof(Datum));
+	Datum  values[2];
+	int    nmoves = 0;
+	int    nothers = 0;
+	int    nreplaced;
+
+	for (int i = 0; i < n; i++)
+	{
+		const CgTier *tier = find_tier(tiers, given[i]->group_id);
+		const CgTier *from = before[i] == NULL ? NULL : find_tier(tiers, before[i]->group_id);
+
+		if (tier == NULL)
+			continue;
+		moves[nmoves].customer_id = given[i]->customer_id;
+		moves[nmoves].ladder = tier->ladder_code;
+		moves[nmoves].from = from != NULL && from->ladder == tier->ladder ? from->group_id : 0;
+		moves[nmoves++].to = tier->group_id;
+		for (int t = 0; t < tiers->n; t++)
+			if (tiers->tiers[t].ladder == tier->ladder && &tiers->tiers[t] != tier)
+			{
+				customers[nothers] = Int64GetDatum(given[i]->customer_id);
+				groups[nothers++] = Int32GetDatum(tiers->tiers[t].group_id);
+			}
+	}
+	*nresult = nmoves;
+	if (nmoves == 0)
+		return moves;
+
+	qsort(moves, nmoves, sizeof(Move), compare_moves);
+	for (int i = 1; i < nmoves; i++)
+		if (compare_moves(&moves[i - 1], &moves[i]) == 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("a customer cannot be given two tiers of one ladder at once"),
+							errdetail("Customer " INT64_FORMAT
+									  " would come to groups %d and %d of ladder \"%s\".",
+									  moves[i].customer_id, Min(moves[i - 1].to, moves[i].to),
+									  Max(moves[i - 1].to, moves[i].to), moves[i].ladder),
+							errhint("Name one tier of each ladder.")));
+
+	values[0] = make_array(customers, NULL, nothers, INT8OID);
+	values[1] = make_array(groups, NULL, nothers, INT4OID);
+	nreplaced = cg_execute(&delete_replaced, values, NULL);
+	for (int i = 0; i < nreplaced; i++)
+	{
+		HeapTuple     tuple = SPI_tuptable->vals[i];
+		bool          isnull;
+		int32         from = DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+		const CgTier *tier = find_tier(tiers, from);
+		Move          key;
+		Move         *move;
+
+		key.customer_id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		key.ladder = tier->ladder_code;
+		move = bsearch(&key, moves, nmoves, sizeof(Move), compare_moves);
+		if (move != NULL)
+			move->from = from;
+	}
+	return moves;
+}
+
+/*
+ * Writes the moves of customers who lost a tier and hold no other one of its
+ * ladder; who was given another one has moved already.
+ */
+static void
+leave_tiers(const Tiers *tiers, Membership **lost, int n)
+{
+	Move  *moves = palloc((n + 1) * sizeof(Move));
+	Datum *customers = palloc((n + 1) * sizeof(Datum));
+	Datum *groups = palloc((tiers->n + 1) * sizeof(Datum));
+	Datum  values[2];
+	int    nmoves = 0;
+	int    nheld;
+	int    nleft = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const CgTier *tier = find_tier(tiers, lost[i]->group_id);
+
+		if (tier == NULL)
+			continue;
+		customers[nmoves] = Int64GetDatum(lost[i]->customer_id);
+		moves[nmoves].customer_id = lost[i]->customer_id;
+		moves[nmoves].ladder = tier->ladder_code;
+		moves[nmoves].from = tier->group_id;
+		moves[nmoves++].to = 0;
+	}
+	if (nmoves == 0)
+		return;
+	for (int t = 0; t < tiers->n; t++)
+		groups[t] = Int32GetDatum(tiers->tiers[t].group_id);
+	values[0] = make_array(customers, NULL, nmoves, INT8OID);
+	values[1] = make_array(groups, NULL, tiers->n, INT4OID);
+	nheld = cg_execute(&select_held, values, NULL);
+	qsort(moves, nmoves, sizeof(Move), compare_moves);
+	for (int i = 0; i < nheld; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		bool      isnull;
+		Move      key;
+		Move     *move;
+
+		key.customer_id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		key.ladder = find_tier(tiers, DatumGetInt32(
+										  SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull)))
+						 ->ladder_code;
+		move = bsearch(&key, moves, nmoves, sizeof(Move), compare_moves);
+		if (move != NULL)
+			move->to = -1; /* still on the ladder */
+	}
+	for (int i = 0; i < nmoves; i++)
+		if (moves[i].to == 0)
+			moves[nleft++] = moves[i];
+	write_moves(moves, nleft);
+}
+
+static void
+lock_members(const Memberships *rows)
+{
+	int64 *customers = palloc((rows->n + 1) * sizeof(int64));
+
+	for (int i = 0; i < rows->n; i++)
+		customers[i] = rows->rows[i].customer_id;
+	cg_lock_customers(customers, rows->n);
+}
+
+/*
+ * Trigger members_changed: AFTER STATEMENT, with the transition tables that its
+ * event has.
+ */
+PG_FUNCTION_INFO_V1(cg_members_changed);
+Datum
+cg_members_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData       *trigdata = cg_check_trigger(fcinfo, "members_changed", CG_MEMBERS,
+												   TRIGGER_EVENT_AFTER);
+	TupleDesc          desc = RelationGetDescr(trigdata->tg_relation);
+	Memberships        before = {0};
+	Memberships        after = {0};
+	bool               update = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
+	Membership       **given;
+	Membership       **lost;
+	const Membership **was;
+	int                ngiven = 0;
+	int                nlost = 0;
+	Events             events = {0};
+	Tiers              tiers;
+	Move              *moves;
+	int                nmoves;
+	CgUser             saved;
+
+	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("members_changed needs the rows of the statement")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (trigdata->tg_oldtable != NULL)
+		read_memberships(trigdata->tg_oldtable, desc, false, &before);
+	if (trigdata->tg_newtable != NULL)
+		read_memberships(trigdata->tg_newtable, desc, !update, &after);
+	given = palloc((after.n + 1) * sizeof(Membership *));
+	was = palloc((after.n + 1) * sizeof(Membership *));
+	lost = palloc((before.n + 1) * sizeof(Membership *));
+
+	/* The old rows of an update stand in the same order as the new ones. */
+	for (int i = 0; i < Max(before.n, after.n); i++)
+	{
+		Membership *old = trigdata->tg_oldtable == NULL ? NULL : &before.rows[i];
+		Membership *new = trigdata->tg_newtable == NULL ? NULL : &after.rows[i];
+
+		if (old != NULL && new != NULL && old->group_id == new->group_id)
+		{
+			if (!same_membership(old, new))
+				add_event(&events, "member_changed", new);
+			continue;
+		}
+		if (old != NULL)
+		{
+			add_event(&events, "member_removed", old);
+			lost[nlost++] = old;
+		}
+		if (new != NULL)
+		{
+			add_event(&events, "member_added", new);
+			was[ngiven] = old;
+			given[ngiven++] = new;
+		}
+	}
+
+	cg_become_owner(CG_MEMBERS, &saved);
+	lock_members(trigdata->tg_newtable != NULL ? &after : &before);
+	tiers = copy_tiers();
+	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
+	write_events(&events);
+	write_moves(moves, nmoves);
+	leave_tiers(&tiers, lost, nlost);
+	cg_restore_user(&saved);
+	SPI_finish();
+	cg_warn_restored(CG_MEMBERS, after.restored);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger groups_changed: AFTER UPDATE STATEMENT.  Groups that become tiers,
+ * cease to be, or change their ladder, carry their members with them; nobody may
+ * come to hold two tiers of a ladder that way.
+ */
+PG_FUNCTION_INFO_V1(cg_groups_changed);
+Datum
+cg_groups_changed(PG_FUNCTION_ARGS)
+{
+	static CgStatement select_conflict = {
+		.sql = "SELECT m.customer_id, g.code, o.code "
+			   "FROM customer_groups.groups g "
+			   "JOIN customer_groups.groups o "
+			   "	ON o.id OPERATOR(pg_catalog.<>) g.id AND o.upgrade_threshold IS NOT NULL "
+			   "		AND coalesce(o.ladder, 'default') OPERATOR(pg_catalog.=) "
+			   "			coalesce(g.ladder, 'default') "
+			   "JOIN customer_groups.members m ON m.group_id OPERATOR(pg_catalog.=) g.id "
+			   "JOIN customer_groups.members n ON n.group_id OPERATOR(pg_catalog.=) o.id "
+			   "	AND n.customer_id OPERATOR(pg_catalog.=) m.customer_id "
+			   "WHERE g.id OPERATOR(pg_catalog.=) ANY ($1) AND g.upgrade_threshold IS NOT NULL "
+			   "ORDER BY m.customer_id, g.id, o.id LIMIT 1",
+		.argtypes = {INT4ARRAYOID}};
+	static CgStatement select_moves = {
+		.sql =
+			"SELECT m.customer_id, c.ladder, c.leaves, g.id "
+			"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) "
+			"	WITH ORDINALITY AS c (group_id, ladder, leaves, place) "
+			"JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) c.group_id "
+			"JOIN customer_groups.members m ON m.group_id OPERATOR(pg_catalog.=) g.id "
+			"ORDER BY c.place, m.customer_id",
+		.argtypes = {INT4ARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
+	TriggerData    *trigdata = cg_check_trigger(fcinfo, "groups_changed", CG_GROUPS,
+												TRIGGER_EVENT_AFTER);
+	TupleDesc       desc = RelationGetDescr(trigdata->tg_relation);
+	TupleTableSlot *old;
+	TupleTableSlot *new;
+	int    id_attnum = SPI_fnumber(desc, "id");
+	int    ladder_attnum = SPI_fnumber(desc, "ladder");
+	int    threshold_attnum = SPI_fnumber(desc, "upgrade_threshold");
+	int    max = 16;
+	int    n = 0;
+	Datum *groups = palloc(max * sizeof(Datum));
+	Datum *ladders = palloc(max * sizeof(Datum));
+	Datum *leaves = palloc(max * sizeof(Datum));
+	CgUser saved;
+
+	if (trigdata->tg_newtable == NULL || trigdata->tg_oldtable == NULL || id_attnum <= 0 ||
+		ladder_attnum <= 0 || threshold_attnum <= 0)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("groups_changed needs the old and the new rows of groups")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+
+	old = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	new = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	tuplestore_rescan(trigdata->tg_oldtable);
+	tuplestore_rescan(trigdata->tg_newtable);
+	while (tuplestore_gettupleslot(trigdata->tg_oldtable, true, false, old) &&
+		   tuplestore_gettupleslot(trigdata->tg_newtable, true, false, new))
+	{
+		TupleTableSlot *slots[2];
+		char           *codes[2];
+
+		CHECK_FOR_INTERRUPTS();
+		slots[0] = old;
+		slots[1] = new;
+		for (int i = 0; i < 2; i++)
+		{
+			bool  isnull;
+			Datum ladder;
+
+			codes[i] = NULL;
+			(void) slot_getattr(slots[i], threshold_attnum, &isnull);
+			if (isnull)
+				continue;
+			ladder = slot_getattr(slots[i], ladder_attnum, &isnull);
+			codes[i] = isnull ? pstrdup("default") : TextDatumGetCString(ladder);
+		}
+		if ((codes[0] == NULL) == (codes[1] == NULL) &&
+			(codes[0] == NULL || strcmp(codes[0], codes[1]) == 0))
+			continue;
+		for (int i = 0; i < 2; i++)
+		{
+			bool isnull;
+
+			if (codes[i] == NULL)
+				continue;
+			if (n == max)
+			{
+				max *= 2;
+				groups = repalloc(groups, max * sizeof(Datum));
+				ladders = repalloc(ladders, max * sizeof(Datum));
+				leaves = repalloc(leaves, max * sizeof(Datum));
+			}
+			groups[n] = slot_getattr(slots[i], id_attnum, &isnull);
+			ladders[n] = CStringGetTextDatum(codes[i]);
+			leaves[n++] = BoolGetDatum(i == 0);
+		}
+	}
+	ExecDropSingleTupleTableSlot(old);
+	ExecDropSingleTupleTableSlot(new);
+
+	if (n > 0)
+	{
+		Datum values[3];
+		Move *moves;
+		int   nmoves;
+
+		/* Waits for changes of memberships in progress and keeps new ones waiting. */
+		table_close(cg_table_open(CG_MEMBERS, ShareRowExclusiveLock), NoLock);
+		cg_become_owner(CG_MEMBERS, &saved);
+		values[0] = make_array(groups, NULL, n, INT4OID);
+		values[1] = make_array(ladders, NULL, n, TEXTOID);
+		values[2] = PointerGetDatum(
+			construct_array(leaves, n, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
+		if (cg_execute_latest(&select_conflict, values, NULL) > 0)
+		{
+			HeapTuple tuple = SPI_tuptable->vals[0];
+
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("a customer would hold two tiers of one ladder"),
+							errdetail("Customer %s is in group \"%s\" and in group \"%s\".",
+									  SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1),
+									  SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2),
+									  SPI_getvalue(tuple, SPI_tuptable->tupdesc, 3)),
+							errhint("Remove such members from one of the groups first.")));
+		}
+		nmoves = cg_execute_latest(&select_moves, values, NULL);
+		moves = palloc((nmoves + 1) * sizeof(Move));
+		for (int i = 0; i < nmoves; i++)
+		{
+			HeapTuple tuple = SPI_tuptable->vals[i];
+			bool      isnull;
+			int32 group = DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 4, &isnull));
+			bool  leaving = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+
+			moves[i].customer_id = DatumGetInt64(
+				SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+			moves[i].ladder = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2);
+			moves[i].from = leaving ? group : 0;
+			moves[i].to = leaving ? 0 : group;
+		}
+		write_moves(moves, nmoves);
+		cg_restore_user(&saved);
+	}
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,110 @@
+-- The slow and obvious recomputation of everything that is derived.
+
+CREATE FUNCTION customer_groups.check_integrity()
+	RETURNS TABLE (problem text, customer_id bigint, detail text)
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+	AS $$
+	-- Facts are what the sales and the record say.
+	SELECT 'facts differ from the sales', r.customer_id,
+		format('stored %s, computed %s',
+			   to_jsonb(f) - 'customer_id', to_jsonb(r) - 'customer_id')
+	FROM customer_groups.recomputed_facts r
+	LEFT JOIN customer_groups.customer_facts f ON f.customer_id = r.customer_id
+	WHERE f.customer_id IS NULL
+		OR (f.visits, f.net_sales, f.refunds, f.prepaid_purchases, f.pass_purchases, f.no_shows,
+			f.first_visit_at, f.last_visit_at, f.registered_at, f.birth_date, f.skip_auto_upgrade)
+		IS DISTINCT FROM
+			(r.visits, r.net_sales, r.refunds, r.prepaid_purchases, r.pass_purchases, r.no_shows,
+			 r.first_visit_at, r.last_visit_at, r.registered_at, r.birth_date, r.skip_auto_upgrade)
+	UNION ALL
+	SELECT 'facts without a customer', f.customer_id, NULL
+	FROM customer_groups.customer_facts f
+	WHERE NOT EXISTS (SELECT FROM customer_groups.customers c WHERE c.id = f.customer_id)
+
+	-- A rate is there just where the currency is not the settings'.
+	UNION ALL
+	SELECT 'rate does not fit the currency', s.customer_id,
+		format('sale %s in %s has rate %s', s.id, coalesce(t.currency, settings.currency), s.rate)
+	FROM customer_groups.sales s
+	CROSS JOIN (SELECT customer_groups.settings_currency() AS currency) settings
+	LEFT JOIN customer_groups.stores t ON t.id = s.store_id
+	WHERE CASE WHEN coalesce(t.currency, settings.currency) = settings.currency
+			   THEN coalesce(s.rate, 1) <> 1 ELSE s.rate IS NULL END
+
+	-- What refers to another row finds it.
+	UNION ALL
+	SELECT 'sale without a customer', s.customer_id, format('sale %s', s.id)
+	FROM customer_groups.sales s
+	WHERE NOT EXISTS (SELECT FROM customer_groups.customers c WHERE c.id = s.customer_id)
+	UNION ALL
+	SELECT 'sale in an unknown store', s.customer_id, format('sale %s, store %s', s.id, s.store_id)
+	FROM customer_groups.sales s
+	WHERE s.store_id IS NOT NULL
+		AND NOT EXISTS (SELECT FROM customer_groups.stores t WHERE t.id = s.store_id)
+	UNION ALL
+	SELECT 'member without a customer or a group', m.customer_id, format('group %s', m.group_id)
+	FROM customer_groups.members m
+	WHERE NOT EXISTS (SELECT FROM customer_groups.customers c WHERE c.id = m.customer_id)
+		OR NOT EXISTS (SELECT FROM customer_groups.groups g WHERE g.id = m.group_id)
+
+	-- One tier of a ladder at most.
+	UNION ALL
+	SELECT 'two tiers of one ladder', m.customer_id,
+		format('ladder %s: %s', coalesce(g.ladder, 'default'), string_agg(g.code, ', ' ORDER BY g.id))
+	FROM customer_groups.members m
+	JOIN customer_groups.groups g ON g.id = m.group_id AND g.upgrade_threshold IS NOT NULL
+	GROUP BY m.customer_id, coalesce(g.ladder, 'default')
+	HAVING count(*) > 1
+
+	-- The last event of each membership tells whether and how it is now.
+	UNION ALL
+	SELECT 'membership differs from its events', coalesce(e.customer_id, m.customer_id),
+		format('group %s: stored %s, last event %s %s', coalesce(e.group_id, m.group_id),
+			   CASE WHEN m.customer_id IS NULL THEN 'none' ELSE
+				   jsonb_build_object('source', m.source, 'valid_from', m.valid_from,
+									  'valid_until', m.valid_until)::text END,
+			   coalesce(e.kind, 'none'), e.detail)
+	FROM (SELECT DISTINCT ON (v.customer_id, v.group_id)
+				v.customer_id, v.group_id, v.kind, v.detail
+		  FROM customer_groups.events v
+		  WHERE v.kind IN ('member_added', 'member_changed', 'member_removed')
+		  ORDER BY v.customer_id, v.group_id, v.id DESC) e
+	FULL JOIN customer_groups.members m
+		ON m.customer_id = e.customer_id AND m.group_id = e.group_id
+	WHERE CASE WHEN m.customer_id IS NULL THEN e.kind <> 'member_removed'
+			   ELSE e.kind IS NULL OR e.kind = 'member_removed'
+				   OR e.detail ->> 'source' IS DISTINCT FROM m.source
+				   OR (e.detail ->> 'valid_from')::date IS DISTINCT FROM m.valid_from
+				   OR (e.detail ->> 'valid_until')::date IS DISTINCT FROM m.valid_until END
+
+	-- The last move on each ladder tells which tier it is now.
+	UNION ALL
+	SELECT 'tier differs from its events', coalesce(e.customer_id, t.customer_id),
+		format('ladder %s: stored %s, last event to %s', coalesce(e.ladder, t.ladder),
+			   coalesce(t.group_id::text, 'none'), coalesce(e.group_id::text, 'none'))
+	FROM (SELECT DISTINCT ON (v.customer_id, v.detail ->> 'ladder')
+				v.customer_id, v.detail ->> 'ladder' AS ladder, v.group_id
+		  FROM customer_groups.events v
+		  WHERE v.kind = 'tier_changed'
+		  ORDER BY v.customer_id, v.detail ->> 'ladder', v.id DESC) e
+	FULL JOIN (SELECT m.customer_id, coalesce(g.ladder, 'default') AS ladder, m.group_id
+			   FROM customer_groups.members m
+			   JOIN customer_groups.groups g ON g.id = m.group_id
+			   WHERE g.upgrade_threshold IS NOT NULL) t
+		ON t.customer_id = e.customer_id AND t.ladder = e.ladder
+	WHERE e.group_id IS DISTINCT FROM t.group_id
+
+	-- The categories are a tree.
+	UNION ALL
+	SELECT 'categories go round in a circle', NULL, format('category %s', u.id)
+	FROM (WITH RECURSIVE up (id, ancestor) AS (
+				SELECT c.id, c.parent_id FROM customer_groups.categories c
+				WHERE c.parent_id IS NOT NULL
+			UNION
+				SELECT up.id, c.parent_id FROM up
+				JOIN customer_groups.categories c ON c.id = up.ancestor
+				WHERE c.parent_id IS NOT NULL AND up.ancestor <> up.id)
+		  SELECT up.id FROM up WHERE up.ancestor = up.id) u
+$$;
+COMMENT ON FUNCTION customer_groups.check_integrity() IS
+	'Recomputes everything that is derived and makes every check between tables; one row for each difference (the customer is null where it concerns none), none on a healthy database. Slow: reads all tables, and needs the right to read them.';

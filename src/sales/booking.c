@@ -1,0 +1,287 @@
+/*
+ * booking.c
+ *		Booking: the triggers that keep customer_facts and tiers in step with
+ *		the sales, exactly and at once.
+ *
+ * After each statement, what its rows add to and take from the facts is summed
+ * per customer.  Then the facts rows are updated in customer order, so that two
+ * statements never lock the same customers in opposite orders.  The facts row is
+ * the one lock of a customer: what is read after it has been updated is read
+ * under a fresh snapshot, which sees everything that others have booked for that
+ * customer.  At REPEATABLE READ and above, a facts row that somebody else has
+ * changed meanwhile is a serialization failure, as it must be.
+ *
+ * Counts and sums are changed by differences, which commute.  The first and the
+ * last visit are too, unless the statement took away a visit at one end: then
+ * both are looked up among the sales.
+ *
+ * Rows that were recorded before (their recorded_at is not this transaction's
+ * time, as in a restore) are left alone: their facts come with them.
+ *
+ * Everything is written as the owner of the tables.  Memory is that of SPI, or
+ * of a context that ends with the statement.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog/catalog.h"
+#include "promotions/promotions.h"
+#include "sales/sales.h"
+#include "tiers/tiers.h"
+
+/* What a statement changes for one customer. */
+typedef struct Booking
+{
+	int64       customer_id; /* hash key */
+	char        status;
+	int64       counts[CG_SALE_NO_SHOW + 1];
+	Numeric     amount;    /* NULL: 0 */
+	TimestampTz first_new; /* of the visits added */
+	TimestampTz last_new;
+	TimestampTz first_old; /* of the visits taken away */
+	TimestampTz last_old;
+	TimestampTz latest; /* of all rows touched */
+} Booking;
+
+#define SH_PREFIX bookings
+#define SH_ELEMENT_TYPE Booking
+#define SH_KEY_TYPE int64
+#define SH_KEY customer_id
+#define SH_HASH_KEY(table, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "common/hashfn.h"
+#include "lib/simplehash.h"
+
+static CgStatement update_facts = {
+	.sql = "UPDATE customer_groups.customer_facts SET "
+		   "	visits = visits OPERATOR(pg_catalog.+) $2, "
+		   "	net_sales = net_sales OPERATOR(pg_catalog.+) $3, "
+		   "	refunds = refunds OPERATOR(pg_catalog.+) $4, "
+		   "	prepaid_purchases = prepaid_purchases OPERATOR(pg_catalog.+) $5, "
+		   "	pass_purchases = pass_purchases OPERATOR(pg_catalog.+) $6, "
+		   "	no_shows = no_shows OPERATOR(pg_catalog.+) $7, "
+		   "	first_visit_at = least(first_visit_at, $8), "
+		   "	last_visit_at = greatest(last_visit_at, $9) "
+		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
+		   "RETURNING visits, net_sales, first_visit_at, last_visit_at, skip_auto_upgrade",
+	.argtypes = {INT8OID, INT8OID, NUMERICOID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
+				 TIMESTAMPTZOID}};
+
+static CgStatement update_visit_times = {
+	.sql = "UPDATE customer_groups.customer_facts SET (first_visit_at, last_visit_at) = "
+		   "	(SELECT pg_catalog.min(sold_at), pg_catalog.max(sold_at) "
+		   "	 FROM customer_groups.sales "
+		   "	 WHERE customer_id OPERATOR(pg_catalog.=) $1 "
+		   "		AND kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind) "
+		   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
+	.argtypes = {INT8OID}};
+
+/* Adds a row to, or takes it from, what is booked for its customer. */
+static void
+add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
+{
+	bool  isnull;
+	bool  exists;
+	int64 customer_id = DatumGetInt64(
+		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_CUSTOMER_ID), &isnull));
+	CgSaleKind kind = cg_sale_kind(
+		DatumGetObjectId(slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_KIND), &isnull)));
+	Numeric amount = DatumGetNumeric(
+		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_AMOUNT), &isnull));
+	Datum       rate = slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_RATE), &isnull);
+	TimestampTz sold_at;
+	Booking    *booking;
+	Numeric     sum;
+
+	if (!isnull)
+		amount = DatumGetNumeric(DirectFunctionCall2(numeric_mul, NumericGetDatum(amount), rate));
+	sold_at = DatumGetTimestampTz(
+		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_SOLD_AT), &isnull));
+
+	booking = bookings_insert(bookings, customer_id, &exists);
+	if (!exists)
+	{
+		memset(booking->counts, 0, sizeof(booking->counts));
+		booking->amount = NULL;
+		booking->first_new = booking->first_old = DT_NOEND;
+		booking->last_new = booking->last_old = DT_NOBEGIN;
+		booking->latest = DT_NOBEGIN;
+	}
+	booking->counts[kind] += add ? 1 : -1;
+	sum = booking->amount == NULL ? int64_to_numeric(0) : booking->amount;
+	sum = DatumGetNumeric(DirectFunctionCall2(add ? numeric_add : numeric_sub, NumericGetDatum(sum),
+											  NumericGetDatum(amount)));
+	if (booking->amount != NULL)
+		pfree(booking->amount);
+	booking->amount = sum;
+	if (kind == CG_SALE_PRODUCT && add)
+	{
+		booking->first_new = Min(booking->first_new, sold_at);
+		booking->last_new = Max(booking->last_new, sold_at);
+	}
+	if (kind == CG_SALE_PRODUCT && !add)
+	{
+		booking->first_old = Min(booking->first_old, sold_at);
+		booking->last_old = Max(booking->last_old, sold_at);
+	}
+	booking->latest = Max(booking->latest, sold_at);
+}
+
+/*
+ * Adds the rows of a transition table; returns how many were left out because
+ * they were recorded before, which only rows to be inserted can be.
+ */
+static uint64
+add_rows(bookings_hash *bookings, Tuplestorestate *rows, TupleDesc desc, bool add, bool inserted)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TimestampTz     now = GetCurrentTransactionStartTimestamp();
+	uint64          restored = 0;
+
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (inserted && DatumGetTimestampTz(slot_getattr(
+							slot, cg_attnum(CG_SALES, CG_SALES_RECORDED_AT), &isnull)) != now)
+			restored++;
+		else
+			add_row(bookings, slot, add);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return restored;
+}
+
+static int
+compare_bookings(const void *a, const void *b)
+{
+	int64 x = (*(Booking *const *) a)->customer_id;
+	int64 y = (*(Booking *const *) b)->customer_id;
+
+	return (x > y) - (x < y);
+}
+
+static Datum
+result_column(int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, isnull);
+}
+
+/* Raises 23503 for a customer that there is not. */
+void
+cg_unknown_customer(int64 customer_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("unknown customer"),
+					errdetail("There is no customer with id " INT64_FORMAT ".", customer_id),
+					errhint("Insert the customer first, then the sale.")));
+}
+
+/*
+ * Books one customer and locks it; fills in what its tiers are judged by.
+ */
+static void
+book_customer(const Booking *booking, CgTierCase *tier_case)
+{
+	Datum       values[9];
+	char        nulls[9] = "         ";
+	bool        isnull;
+	TimestampTz first;
+	TimestampTz last;
+	bool        recount = false;
+
+	values[0] = Int64GetDatum(booking->customer_id);
+	values[1] = Int64GetDatum(booking->counts[CG_SALE_PRODUCT]);
+	values[2] = NumericGetDatum(booking->amount);
+	values[3] = Int64GetDatum(booking->counts[CG_SALE_REFUND]);
+	values[4] = Int64GetDatum(booking->counts[CG_SALE_PREPAID]);
+	values[5] = Int64GetDatum(booking->counts[CG_SALE_PASS]);
+	values[6] = Int64GetDatum(booking->counts[CG_SALE_NO_SHOW]);
+	values[7] = TimestampTzGetDatum(booking->first_new);
+	values[8] = TimestampTzGetDatum(booking->last_new);
+	if (booking->first_new == DT_NOEND)
+		nulls[7] = nulls[8] = 'n';
+	if (cg_execute(&update_facts, values, nulls) != 1)
+		cg_unknown_customer(booking->customer_id);
+
+	tier_case->customer_id = booking->customer_id;
+	tier_case->visits = DatumGetInt64(result_column(1, &isnull));
+	tier_case->net_sales = DatumGetNumericCopy(result_column(2, &isnull));
+	tier_case->latest = booking->latest;
+	first = DatumGetTimestampTz(result_column(3, &isnull));
+	last = DatumGetTimestampTz(result_column(4, &isnull));
+	if (booking->first_old != DT_NOEND)
+		recount = isnull || booking->first_old <= first || booking->last_old >= last;
+	tier_case->skip = DatumGetBool(result_column(5, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	if (recount)
+		cg_execute(&update_visit_times, values, NULL);
+}
+
+/*
+ * Trigger book_sales: AFTER STATEMENT, with the transition tables that its event
+ * has.
+ */
+PG_FUNCTION_INFO_V1(cg_book_sales);
+Datum
+cg_book_sales(PG_FUNCTION_ARGS)
+{
+	TriggerData   *trigdata = cg_check_trigger(fcinfo, "book_sales", CG_SALES, TRIGGER_EVENT_AFTER);
+	TupleDesc      desc = RelationGetDescr(trigdata->tg_relation);
+	bool           inserted = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
+	bookings_hash *bookings;
+	bookings_iterator iterator;
+	Booking          *booking;
+	Booking         **sorted;
+	CgTierCase       *cases;
+	int               n = 0;
+	uint64            restored = 0;
+	CgUser            saved;
+
+	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("book_sales needs the rows of the statement")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+
+	bookings = bookings_create(CurrentMemoryContext, 8, NULL);
+	if (trigdata->tg_oldtable != NULL)
+		add_rows(bookings, trigdata->tg_oldtable, desc, false, false);
+	if (trigdata->tg_newtable != NULL)
+		restored = add_rows(bookings, trigdata->tg_newtable, desc, true, inserted);
+
+	sorted = MemoryContextAllocHuge(CurrentMemoryContext,
+									(bookings->members + 1) * sizeof(Booking *));
+	bookings_start_iterate(bookings, &iterator);
+	while ((booking = bookings_iterate(bookings, &iterator)) != NULL)
+		sorted[n++] = booking;
+	qsort(sorted, n, sizeof(Booking *), compare_bookings);
+
+	cases = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(CgTierCase));
+	cg_become_owner(CG_SALES, &saved);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		book_customer(sorted[i], &cases[i]);
+	}
+	cg_upgrade_tiers(cases, n);
+	cg_restore_user(&saved);
+	SPI_finish();
+	cg_warn_restored(CG_SALES, restored);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,180 @@
+/*
+ * customers.c
+ *		The facts row of a customer: there from its creation, and its lock.
+ *
+ * The facts repeat what rules need of the customer's record.  Rows are locked in
+ * customer order.  Everything is written as the owner of the tables.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog/catalog.h"
+#include "sales/sales.h"
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Locks customers to the end of the transaction, in their order, by updating
+ * their facts rows: at REPEATABLE READ, a mere lock would let a transaction go
+ * on that does not see what the last one changed.  Sorts the ids.  A customer
+ * that is gone is passed over.  SPI must be connected, the user be the owner.
+ */
+void
+cg_lock_customers(int64 *customer_ids, int n)
+{
+	static CgStatement lock_facts = {
+		.sql = "UPDATE customer_groups.customer_facts SET visits = visits "
+			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
+		.argtypes = {INT8OID}};
+
+	qsort(customer_ids, n, sizeof(int64), compare_ids);
+	for (int i = 0; i < n; i++)
+	{
+		Datum id = Int64GetDatum(customer_ids[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0 || customer_ids[i] != customer_ids[i - 1])
+			cg_execute(&lock_facts, &id, NULL);
+	}
+}
+
+/* A customer's row as far as the facts repeat it. */
+typedef struct Record
+{
+	int64 id;
+	Datum values[4]; /* id, registered_at, birth_date, skip_auto_upgrade */
+	char  nulls[4];
+	bool  restored;
+} Record;
+
+static int
+compare_records(const void *a, const void *b)
+{
+	return compare_ids(&((const Record *) a)->id, &((const Record *) b)->id);
+}
+
+static void
+read_record(TupleTableSlot *slot, Record *record)
+{
+	static const int columns[] = {CG_CUSTOMERS_ID, CG_CUSTOMERS_REGISTERED_AT,
+								  CG_CUSTOMERS_BIRTH_DATE, CG_CUSTOMERS_SKIP_AUTO_UPGRADE};
+	bool             isnull;
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		/* All of them are passed by value. */
+		record->values[i] = slot_getattr(slot, cg_attnum(CG_CUSTOMERS, columns[i]), &isnull);
+		record->nulls[i] = isnull ? 'n' : ' ';
+	}
+	record->id = DatumGetInt64(record->values[0]);
+	record->restored = DatumGetTimestampTz(slot_getattr(
+						   slot, cg_attnum(CG_CUSTOMERS, CG_CUSTOMERS_RECORDED_AT), &isnull)) !=
+					   GetCurrentTransactionStartTimestamp();
+}
+
+static Record *
+read_records(Tuplestorestate *rows, TupleDesc desc, int *n)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	int             max = 16;
+	Record         *records = palloc(max * sizeof(Record));
+
+	*n = 0;
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*n == max)
+		{
+			max *= 2;
+			records = repalloc_huge(records, max * sizeof(Record));
+		}
+		read_record(slot, &records[(*n)++]);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return records;
+}
+
+static bool
+same_record(const Record *a, const Record *b)
+{
+	for (int i = 0; i < 4; i++)
+		if (a->nulls[i] != b->nulls[i] || (a->nulls[i] == ' ' && a->values[i] != b->values[i]))
+			return false;
+	return true;
+}
+
+/*
+ * Trigger customers_changed: AFTER STATEMENT, for INSERT and UPDATE.
+ */
+PG_FUNCTION_INFO_V1(cg_customers_changed);
+Datum
+cg_customers_changed(PG_FUNCTION_ARGS)
+{
+	static CgStatement insert_facts = {.sql = "INSERT INTO customer_groups.customer_facts "
+											  "	(customer_id, registered_at, birth_date, "
+											  "skip_auto_upgrade) VALUES ($1, $2, $3, $4)",
+									   .argtypes = {INT8OID, TIMESTAMPTZOID, DATEOID, BOOLOID}};
+	static CgStatement update_facts = {
+		.sql = "UPDATE customer_groups.customer_facts SET "
+			   "	registered_at = $2, birth_date = $3, skip_auto_upgrade = $4 "
+			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
+		.argtypes = {INT8OID, TIMESTAMPTZOID, DATEOID, BOOLOID}};
+	TriggerData *trigdata = cg_check_trigger(fcinfo, "customers_changed", CG_CUSTOMERS,
+											 TRIGGER_EVENT_AFTER);
+	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
+	bool         insert = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
+	Record      *records;
+	int          n;
+	uint64       restored = 0;
+	CgUser       saved;
+
+	if (trigdata->tg_newtable == NULL || (!insert && trigdata->tg_oldtable == NULL))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("customers_changed needs the rows of the statement")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	records = read_records(trigdata->tg_newtable, desc, &n);
+	if (!insert)
+	{
+		/* The old rows stand in the same order as the new ones. */
+		int     changed = 0;
+		Record *old = read_records(trigdata->tg_oldtable, desc, &n);
+
+		for (int i = 0; i < n; i++)
+			if (!same_record(&old[i], &records[i]))
+				records[changed++] = records[i];
+		n = changed;
+	}
+	qsort(records, n, sizeof(Record), compare_records);
+
+	cg_become_owner(CG_CUSTOMERS, &saved);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (insert && records[i].restored)
+			restored++;
+		else
+			cg_execute(insert ? &insert_facts : &update_facts, records[i].values, records[i].nulls);
+	}
+	cg_restore_user(&saved);
+	SPI_finish();
+	cg_warn_restored(CG_CUSTOMERS, restored);
+	return PointerGetDatum(NULL);
+}

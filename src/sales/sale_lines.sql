@@ -1,0 +1,70 @@
+-- The lines of a sale, and the promotions' shares in them.
+
+CREATE TABLE customer_groups.sale_lines (
+	customer_id bigint,
+	sale_id bigint,
+	line_no int,
+	item_id bigint NOT NULL,
+	quantity numeric NOT NULL,
+	unit_price numeric NOT NULL,
+	discount numeric NOT NULL DEFAULT 0,
+	CONSTRAINT sale_lines_pkey PRIMARY KEY (customer_id, sale_id, line_no),
+	CONSTRAINT sale_lines_sale_id_fkey FOREIGN KEY (customer_id, sale_id) REFERENCES customer_groups.sales ON DELETE CASCADE,
+	CONSTRAINT sale_lines_item_id_fkey FOREIGN KEY (item_id) REFERENCES customer_groups.items,
+	CONSTRAINT sale_lines_line_no_check CHECK (line_no > 0),
+	CONSTRAINT sale_lines_quantity_check CHECK (customer_groups.is_money(quantity)),
+	CONSTRAINT sale_lines_unit_price_check CHECK (customer_groups.is_money(unit_price)),
+	CONSTRAINT sale_lines_discount_check CHECK (customer_groups.is_money(discount))
+);
+CREATE INDEX sale_lines_item_id_idx ON customer_groups.sale_lines (item_id);
+COMMENT ON TABLE customer_groups.sale_lines IS 'What was sold in a sale.';
+COMMENT ON COLUMN customer_groups.sale_lines.customer_id IS 'Customer; never updated.';
+COMMENT ON COLUMN customer_groups.sale_lines.sale_id IS 'Sale.';
+COMMENT ON COLUMN customer_groups.sale_lines.line_no IS 'Place in the sale, from 1.';
+COMMENT ON COLUMN customer_groups.sale_lines.item_id IS 'Item.';
+COMMENT ON COLUMN customer_groups.sale_lines.quantity IS 'How much of it, in the item''s unit; also in a refund not negative.';
+COMMENT ON COLUMN customer_groups.sale_lines.unit_price IS 'List price of one unit, in the store''s currency.';
+COMMENT ON COLUMN customer_groups.sale_lines.discount IS 'Discount of the whole line, in the store''s currency.';
+
+CREATE TABLE customer_groups.sale_line_promotions (
+	customer_id bigint,
+	sale_id bigint,
+	line_no int,
+	promotion_id int,
+	discount numeric NOT NULL,
+	CONSTRAINT sale_line_promotions_pkey PRIMARY KEY (customer_id, sale_id, line_no, promotion_id),
+	CONSTRAINT sale_line_promotions_line_no_fkey FOREIGN KEY (customer_id, sale_id, line_no) REFERENCES customer_groups.sale_lines ON DELETE CASCADE,
+	CONSTRAINT sale_line_promotions_promotion_id_fkey FOREIGN KEY (promotion_id) REFERENCES customer_groups.promotions,
+	CONSTRAINT sale_line_promotions_discount_check CHECK (customer_groups.is_money(discount))
+);
+CREATE INDEX sale_line_promotions_promotion_id_idx ON customer_groups.sale_line_promotions (promotion_id);
+COMMENT ON TABLE customer_groups.sale_line_promotions IS 'How much of a line''s discount came from which promotion.';
+COMMENT ON COLUMN customer_groups.sale_line_promotions.customer_id IS 'Customer; never updated.';
+COMMENT ON COLUMN customer_groups.sale_line_promotions.sale_id IS 'Sale.';
+COMMENT ON COLUMN customer_groups.sale_line_promotions.line_no IS 'Line.';
+COMMENT ON COLUMN customer_groups.sale_line_promotions.promotion_id IS 'Promotion; one that a sale used is not deleted.';
+COMMENT ON COLUMN customer_groups.sale_line_promotions.discount IS 'Its share of the line''s discount, in the store''s currency.';
+
+CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sale_lines
+	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
+	EXECUTE FUNCTION customer_groups.refuse_key_change();
+CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sale_line_promotions
+	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
+	EXECUTE FUNCTION customer_groups.refuse_key_change();
+
+CREATE FUNCTION customer_groups.refuse_used_promotion() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF EXISTS (SELECT FROM customer_groups.sale_line_promotions WHERE promotion_id = OLD.id) THEN
+		RAISE EXCEPTION 'promotion "%" cannot be deleted', OLD.code
+			USING ERRCODE = 'dependent_objects_still_exist',
+				DETAIL = 'Sales have used it.',
+				HINT = 'Set active = false to end it.';
+	END IF;
+	RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.refuse_used_promotion() IS 'Trigger: a promotion that a sale used is not deleted (2BP01).';
+CREATE TRIGGER refuse_used_promotion BEFORE DELETE ON customer_groups.promotions
+	FOR EACH ROW EXECUTE FUNCTION customer_groups.refuse_used_promotion();

@@ -1,0 +1,13 @@
+/*
+ * sales.h
+ *		What other rooms call of the sales room.
+ */
+#ifndef CG_SALES_H
+#define CG_SALES_H
+
+#include "postgres.h"
+
+extern void cg_unknown_customer(int64 customer_id) pg_attribute_noreturn();
+extern void cg_lock_customers(int64 *customer_ids, int n);
+
+#endif
