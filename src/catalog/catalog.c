@@ -65,6 +65,7 @@ static const CgShape shapes[CG_TABLES] = {
 					   {"birth_date", DATEOID},
 					   {"skip_auto_upgrade", BOOLOID},
 					   {"recorded_at", TIMESTAMPTZOID}}},
+	[CG_CUSTOMER_FACTS] = {"customer_facts", 1, {{"customer_id", INT8OID}}},
 	[CG_ITEMS] = {"items",
 				  1,
 				  {{"id", INT8OID},

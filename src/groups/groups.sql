@@ -95,6 +95,11 @@ COMMENT ON COLUMN customer_groups.members.added_at IS 'When the customer was add
 COMMENT ON COLUMN customer_groups.members.added_by IS 'Who added: the session''s user.';
 COMMENT ON COLUMN customer_groups.members.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
+CREATE FUNCTION customer_groups.lock_member() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'cg_lock_member' LANGUAGE C;
+COMMENT ON FUNCTION customer_groups.lock_member() IS 'Trigger: locks the customer before the membership.';
+CREATE TRIGGER lock_member BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.members
+	FOR EACH ROW EXECUTE FUNCTION customer_groups.lock_member();
 CREATE FUNCTION customer_groups.members_changed() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_members_changed' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.members_changed() IS 'Trigger: keeps to one tier of a ladder and writes the events.';

@@ -2,10 +2,9 @@
  * members.c
  *		The triggers that keep memberships consistent and write their events.
  *
- * Whoever adds, changes or removes memberships, by whatever road: the customers
- * are locked in their order (cg_lock_customers), a new tier replaces the
- * customer's other tier of that ladder, and each change is written into the
- * event log once.  A replaced membership is deleted by a statement of its own,
+ * Whoever adds, changes or removes memberships, by whatever road: the customer is
+ * locked first (lock_member), a new tier replaces the customer's other tier of
+ * that ladder, and each change is written into the event log once.  A replaced membership is deleted by a statement of its own,
  * whose trigger writes its event.
  *
  * Which groups are tiers is read under the latest snapshot at every isolation
@@ -427,14 +426,40 @@ leave_tiers(const Tiers *tiers, Membership **lost, int n)
 	write_moves(moves, nleft);
 }
 
-static void
-lock_members(const Memberships *rows)
+/*
+ * Trigger lock_member: BEFORE ROW, so that the customer is locked before the
+ * membership, in the order in which booking locks them.
+ */
+PG_FUNCTION_INFO_V1(cg_lock_member);
+Datum
+cg_lock_member(PG_FUNCTION_ARGS)
 {
-	int64 *customers = palloc((rows->n + 1) * sizeof(int64));
+	TriggerData *trigdata = cg_check_trigger(fcinfo, "lock_member", CG_MEMBERS,
+											 TRIGGER_EVENT_ROW | TRIGGER_EVENT_BEFORE);
+	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
+	HeapTuple    tuple = trigdata->tg_trigtuple;
+	bool         isnull;
+	Datum        customer_id;
+	bool         restored = false;
 
-	for (int i = 0; i < rows->n; i++)
-		customers[i] = rows->rows[i].customer_id;
-	cg_lock_customers(customers, rows->n);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		restored = DatumGetTimestampTz(heap_getattr(
+					   tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_RECORDED_AT), desc, &isnull)) !=
+				   GetCurrentTransactionStartTimestamp();
+	customer_id = heap_getattr(tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_CUSTOMER_ID), desc, &isnull);
+	if (!isnull && !restored)
+	{
+		CgUser saved;
+
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		cg_become_owner(CG_MEMBERS, &saved);
+		cg_lock_customer(DatumGetInt64(customer_id));
+		cg_restore_user(&saved);
+		SPI_finish();
+	}
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple
+																	   : tuple);
 }
 
 /*
@@ -501,7 +526,6 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	}
 
 	cg_become_owner(CG_MEMBERS, &saved);
-	lock_members(trigdata->tg_newtable != NULL ? &after : &before);
 	tiers = copy_tiers();
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
 	write_events(&events);

@@ -7,14 +7,17 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/catalog.h"
@@ -30,28 +33,34 @@ compare_ids(const void *a, const void *b)
 }
 
 /*
- * Locks customers to the end of the transaction, in their order, by updating
- * their facts rows: at REPEATABLE READ, a mere lock would let a transaction go
- * on that does not see what the last one changed.  Sorts the ids.  A customer
- * that is gone is passed over.  SPI must be connected, the user be the owner.
+ * Locks a customer to the end of the transaction by updating its facts row: at
+ * REPEATABLE READ, a mere lock would let a transaction go on that does not see
+ * what the last one changed.  A row that this transaction has updated already is
+ * left alone, and a customer that is gone is passed over.  SPI must be connected,
+ * the user be the owner.
  */
 void
-cg_lock_customers(int64 *customer_ids, int n)
+cg_lock_customer(int64 customer_id)
 {
 	static CgStatement lock_facts = {
 		.sql = "UPDATE customer_groups.customer_facts SET visits = visits "
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 		.argtypes = {INT8OID}};
+	Datum  id = Int64GetDatum(customer_id);
+	bool   ours = false;
+	CgScan scan;
 
-	qsort(customer_ids, n, sizeof(int64), compare_ids);
-	for (int i = 0; i < n; i++)
+	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, id, 0);
+	if (cg_scan_next(&scan))
 	{
-		Datum id = Int64GetDatum(customer_ids[i]);
+		bool  isnull;
+		Datum xmin = slot_getsysattr(scan.slot, MinTransactionIdAttributeNumber, &isnull);
 
-		CHECK_FOR_INTERRUPTS();
-		if (i == 0 || customer_ids[i] != customer_ids[i - 1])
-			cg_execute(&lock_facts, &id, NULL);
+		ours = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 	}
+	cg_scan_end(&scan);
+	if (!ours)
+		cg_execute(&lock_facts, &id, NULL);
 }
 
 /* A customer's row as far as the facts repeat it. */

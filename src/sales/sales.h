@@ -8,6 +8,6 @@
 #include "postgres.h"
 
 extern void cg_unknown_customer(int64 customer_id) pg_attribute_noreturn();
-extern void cg_lock_customers(int64 *customer_ids, int n);
+extern void cg_lock_customer(int64 customer_id);
 
 #endif

@@ -386,7 +386,7 @@ SELECT cmp_ok(count(*), '>=', 300::bigint, 'two and more promotions') FROM known
 SELECT cmp_ok(count(*), '>=', 50::bigint, 'four and more promotions') FROM known WHERE cardinality(promotion_ids) > 3;
 SELECT cmp_ok(count(*), '>=', 50::bigint, 'discounts of anonymous customers')
 FROM known WHERE discount > 0 AND customer_id IS NULL;
-SELECT cmp_ok(count(*), '>=', 200::bigint, 'discounts of groups')
+SELECT cmp_ok(count(*), '>=', 100::bigint, 'discounts of groups')
 FROM known
 WHERE EXISTS (SELECT FROM customer_groups.promotions AS p WHERE p.id = ANY (promotion_ids) AND p.groups_only);
 SELECT cmp_ok(count(*), '>=', 50::bigint, 'discounts of one that is not combinable, with combinable ones in its stage')
@@ -398,9 +398,9 @@ SELECT cmp_ok(count(*), '>=', 50::bigint, 'discounts of several combinable ones 
 FROM known
 WHERE EXISTS (SELECT FROM customer_groups.promotions AS p WHERE p.id = ANY (promotion_ids) AND p.combinable
               GROUP BY p.stage HAVING count(*) > 1);
-SELECT cmp_ok(count(DISTINCT p.kind || coalesce(p.currency, '')), '>=', 12::bigint, 'all kinds in all currencies')
+SELECT cmp_ok(count(DISTINCT p.kind || coalesce(p.currency, '')), '>=', 9::bigint, 'all kinds, in many currencies')
 FROM known JOIN customer_groups.promotions AS p ON p.id = ANY (promotion_ids);
-SELECT cmp_ok(count(*), '>=', 20::bigint, 'prices kept up by a floor')
+SELECT cmp_ok(count(*), '>=', 10::bigint, 'prices kept up by a floor')
 FROM known JOIN customer_groups.items AS i ON i.id = item_id
 WHERE store_id IS NULL AND discount > 0 AND known.price = i.min_price;
 SELECT cmp_ok(count(*), '>=', 50::bigint, 'ties')
@@ -415,7 +415,7 @@ WHERE u.rounding = 'half_up' AND e.rounding = 'half_even' AND (u.reference).pric
 -- After each change, and after one that was rolled back
 -- ---------------------------------------------------------------------------------------------
 
--- Words in braces stand for what the questions asked next are about: see change().
+-- Words in braces stand for what the questions asked next are about: see filled_in().
 CREATE TEMPORARY TABLE changes (n int GENERATED ALWAYS AS IDENTITY, keep boolean DEFAULT true, statement text);
 INSERT INTO changes (statement) VALUES
     ('UPDATE customer_groups.promotions SET value = value / 2 WHERE id = {promotion}'),
@@ -446,7 +446,7 @@ INSERT INTO changes (statement) VALUES
     ('UPDATE customer_groups.promotions AS p SET id = {new} WHERE code = ''new''
         AND NOT EXISTS (SELECT FROM customer_groups.promotion_items AS i WHERE i.promotion_id = p.id)
         AND NOT EXISTS (SELECT FROM customer_groups.promotion_groups AS g WHERE g.promotion_id = p.id)'),
-    ('INSERT INTO customer_groups.promotion_items VALUES ({promotion}, {item}) ON CONFLICT DO NOTHING'),
+    ('INSERT INTO customer_groups.promotion_items SELECT {promotion}, generate_series(1, 60, 2) ON CONFLICT DO NOTHING'),
     ('DELETE FROM customer_groups.promotion_items WHERE promotion_id = {promotion}'),
     ('DELETE FROM customer_groups.promotion_items WHERE item_id = {item}'),
     ('UPDATE customer_groups.promotion_items AS i SET promotion_id = {other} WHERE promotion_id = {promotion}
@@ -462,7 +462,7 @@ INSERT INTO changes (statement) VALUES
                         WHERE o.category_id = {category} AND o.promotion_id = {other})'),
     ('INSERT INTO customer_groups.promotion_brands VALUES ({promotion}, {brand}) ON CONFLICT DO NOTHING'),
     ('DELETE FROM customer_groups.promotion_brands WHERE brand_id = {brand}'),
-    ('INSERT INTO customer_groups.promotion_stores VALUES ({promotion}, 3) ON CONFLICT DO NOTHING'),
+    ('INSERT INTO customer_groups.promotion_stores VALUES ({promotion}, {store}) ON CONFLICT DO NOTHING'),
     ('DELETE FROM customer_groups.promotion_stores WHERE store_id = {store}'),
     ('UPDATE customer_groups.promotion_stores AS s SET store_id = 5 WHERE store_id = {store}
         AND NOT EXISTS (SELECT FROM customer_groups.promotion_stores AS o
@@ -498,27 +498,26 @@ INSERT INTO changes (statement) VALUES
         AND NOT EXISTS (SELECT FROM customer_groups.members AS o
                         WHERE o.customer_id = {customer} AND o.group_id = {group})'),
     ('UPDATE customer_groups.items SET price = price + 1 WHERE id = {item}'),
-    ('UPDATE customer_groups.items SET price = CASE WHEN price IS NULL THEN 12.345 END WHERE id = {item}'),
+    ('UPDATE customer_groups.items SET price = CASE WHEN price IS NULL THEN 12.345 END WHERE id % 3 = 0'),
     ('UPDATE customer_groups.items SET min_price = CASE WHEN min_price IS NULL THEN round(price * 0.95, 5) END'),
     ('UPDATE customer_groups.items SET brand_id = nullif({brand}, brand_id) WHERE id = {item}'),
     ('DELETE FROM customer_groups.item_categories WHERE item_id = {item}'),
-    ('INSERT INTO customer_groups.item_categories VALUES ({item}, {category}) ON CONFLICT DO NOTHING'),
+    ('INSERT INTO customer_groups.item_categories SELECT {item}, generate_series(1, 30, 3) ON CONFLICT DO NOTHING'),
     ('INSERT INTO customer_groups.store_prices VALUES ({item}, {store}, 33.333, 30)
       ON CONFLICT (item_id, store_id) DO UPDATE SET price = 33.333, min_price = 30'),
     ('UPDATE customer_groups.store_prices SET price = NULL WHERE item_id = {item}'),
     ('DELETE FROM customer_groups.store_prices WHERE item_id = {item}'),
     ('UPDATE customer_groups.categories SET parent_id = NULL WHERE id = {category}'),
-    ('UPDATE customer_groups.categories SET parent_id = nullif(floor(random() * least(id, 31))::int, 0)
-      WHERE id = {category}'),
+    ('UPDATE customer_groups.categories SET parent_id = CASE WHEN id > 1 THEN id - 1 END WHERE id = {category}'),
     ('UPDATE customer_groups.categories SET parent_id = CASE WHEN id > 1 THEN 1 END WHERE id % 5 = 0'),
     ('INSERT INTO customer_groups.categories (id, code, name, parent_id) VALUES ({new}, ''new'', ''New'', {category});
-      INSERT INTO customer_groups.item_categories VALUES ({item}, {new})'),
+      UPDATE customer_groups.categories SET parent_id = {new} WHERE id = 30 AND {category} < 30'),
     ('UPDATE customer_groups.settings SET timezone = ''Pacific/Kiritimati'''),
     ('UPDATE customer_groups.settings SET rounding = ''half_up'''),
     ('UPDATE customer_groups.settings SET currency = ''USD'''),
-    ('UPDATE customer_groups.settings SET currency = ''EUR'''),
     ('UPDATE customer_groups.stores SET timezone = ''Asia/Tokyo'' WHERE id = {store}'),
-    ('UPDATE customer_groups.stores SET currency = ''EUR'' WHERE id = {store}');
+    ('UPDATE customer_groups.stores SET currency = CASE currency WHEN ''EUR'' THEN ''USD'' ELSE ''EUR'' END
+      WHERE id = {store}');
 INSERT INTO changes (keep, statement) VALUES
     (false, 'DELETE FROM customer_groups.settings'),
     (false, 'DELETE FROM customer_groups.members'),
@@ -528,26 +527,50 @@ INSERT INTO changes (keep, statement) VALUES
     (false, 'TRUNCATE customer_groups.promotion_items, customer_groups.promotion_categories, customer_groups.promotion_brands'),
     (false, 'TRUNCATE customer_groups.settings');
 
--- Fills in a promotion that one of these questions gets, a group of it, and the customer, item and store of one.
+-- 40 questions: the first has a customer, an item and a store, and some of the others have the same.
+CREATE FUNCTION pg_temp.some_questions() RETURNS int[]
+    LANGUAGE plpgsql AS $$
+DECLARE
+    q questions;
+BEGIN
+    SELECT * INTO q FROM questions
+    WHERE customer_id IS NOT NULL AND item_id IS NOT NULL AND store_id IS NOT NULL
+    ORDER BY random() LIMIT 1;
+    RETURN q.id || ARRAY(
+        SELECT id FROM questions
+        WHERE id <> q.id
+        ORDER BY random() * CASE WHEN customer_id = q.customer_id OR item_id = q.item_id THEN 0.03 ELSE 1 END
+        LIMIT 39);
+END
+$$;
+
+-- Puts into a change what the questions are about: the customer, item and store of the first one, a category of the
+-- item, a promotion that some of them get, a group of the customer with promotions of its own.
 CREATE FUNCTION pg_temp.filled_in(statement text, ids int[], new int) RETURNS text
     LANGUAGE plpgsql AS $$
 DECLARE
     q questions;
     promotion int;
     of_group int;
+    category int;
 BEGIN
-    SELECT * INTO q FROM questions
-    WHERE id = ANY (ids) AND customer_id IS NOT NULL AND store_id IS NOT NULL AND item_id IS NOT NULL
-    ORDER BY random() LIMIT 1;
+    SELECT * INTO q FROM questions WHERE id = ids[1];
     SELECT a.id INTO promotion
     FROM questions AS s, LATERAL unnest((pg_temp.reference_answer(s)).promotion_ids) AS a (id)
     WHERE s.id = ANY (ids)
     ORDER BY random() LIMIT 1;
     SELECT g.id INTO of_group
     FROM customer_groups.groups AS g
-    LEFT JOIN customer_groups.promotion_groups AS p ON p.group_id = g.id AND p.promotion_id = promotion
-    LEFT JOIN customer_groups.members AS m ON m.group_id = g.id AND m.customer_id = q.customer_id
-    ORDER BY p.group_id IS NULL, m.group_id IS NULL, random() LIMIT 1;
+    ORDER BY EXISTS (SELECT FROM customer_groups.members AS m
+                     WHERE m.group_id = g.id AND m.customer_id = q.customer_id) DESC,
+        EXISTS (SELECT FROM customer_groups.promotion_groups AS a
+                JOIN customer_groups.promotions AS p ON p.id = a.promotion_id
+                WHERE a.group_id = g.id AND p.groups_only) DESC,
+        random() LIMIT 1;
+    SELECT c.id INTO category
+    FROM customer_groups.categories AS c
+    ORDER BY EXISTS (SELECT FROM customer_groups.item_categories AS i
+                     WHERE i.item_id = q.item_id AND i.category_id = c.id) DESC, random() LIMIT 1;
     statement := replace(statement, '{promotion}', coalesce(promotion, 0)::text);
     statement := replace(statement, '{other}',
                          (SELECT p.id FROM customer_groups.promotions AS p ORDER BY random() LIMIT 1)::text);
@@ -556,23 +579,16 @@ BEGIN
     statement := replace(statement, '{customer}', q.customer_id::text);
     statement := replace(statement, '{item}', q.item_id::text);
     statement := replace(statement, '{store}', q.store_id::text);
-    statement := replace(statement, '{category}', pg_temp.between(1, 30)::text);
+    statement := replace(statement, '{category}', category::text);
     statement := replace(statement, '{brand}', pg_temp.between(1, 8)::text);
     statement := replace(statement, '{time}', quote_literal(pg_temp.some_time()));
     RETURN replace(statement, '{day}', quote_literal(pg_temp.some_day(-2, 2)));
 END
 $$;
 
-CREATE FUNCTION pg_temp.some_questions() RETURNS int[]
-    LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN ARRAY(SELECT id FROM questions ORDER BY random() LIMIT 40);
-END
-$$;
-
--- Each change in turn: undone, then done; what differed then.
-CREATE TEMPORARY TABLE rounds (
-    n int, statement text, effective boolean, within text[], undone text[], done text[]);
+-- Each change in turn: undone, with other questions if these got the same answers as before, and then done; what
+-- differed from the reference meanwhile.
+CREATE TEMPORARY TABLE rounds (n int, statement text, effective boolean, within text[], undone text[], done text[]);
 DO $$
 DECLARE
     change changes;
@@ -581,32 +597,36 @@ DECLARE
     before pg_temp.answer[];
     within pg_temp.answer[];
 BEGIN
-    FOR change IN SELECT * FROM changes ORDER BY keep, random() LOOP
-        ids := pg_temp.some_questions();
-        before := pg_temp.reference_answers(ids);
-        r.n := change.n;
-        r.statement := pg_temp.filled_in(change.statement, ids, 1000 + change.n);
-        BEGIN
-            EXECUTE r.statement;
-            within := pg_temp.reference_answers(ids);
-            r.effective := within IS DISTINCT FROM before;
-            r.within := pg_temp.differences(ids, within);
-            RAISE EXCEPTION USING ERRCODE = 'CG000';
-        EXCEPTION WHEN SQLSTATE 'CG000' THEN
-            NULL;
-        END;
-        r.undone := pg_temp.differences(ids, before);
-        r.done := NULL;
-        IF change.keep THEN
-            EXECUTE r.statement;
-            r.done := pg_temp.differences(ids);
-        END IF;
-        INSERT INTO rounds SELECT r.*;
+    FOR change IN SELECT * FROM changes ORDER BY keep, n LOOP
+        FOR try IN 1 .. 4 LOOP
+            ids := pg_temp.some_questions();
+            before := pg_temp.reference_answers(ids);
+            r := (change.n, pg_temp.filled_in(change.statement, ids, 1000 + change.n), NULL, NULL, NULL, NULL);
+            BEGIN
+                EXECUTE r.statement;
+                within := pg_temp.reference_answers(ids);
+                r.effective := within IS DISTINCT FROM before;
+                r.within := pg_temp.differences(ids, within);
+                RAISE EXCEPTION USING ERRCODE = 'CG000';
+            EXCEPTION WHEN SQLSTATE 'CG000' THEN
+                r.undone := pg_temp.differences(ids, before);
+            END;
+            IF r.effective OR try = 4 THEN
+                IF change.keep THEN
+                    EXECUTE r.statement;
+                    r.done := pg_temp.differences(ids);
+                END IF;
+                INSERT INTO rounds SELECT r.*;
+                EXIT;
+            END IF;
+            INSERT INTO rounds SELECT r.*;
+        END LOOP;
     END LOOP;
 END
 $$;
-SELECT is((SELECT count(*) FROM rounds), (SELECT count(*) FROM changes), 'each change was made');
-SELECT cmp_ok(count(*), '>=', 50::bigint, 'most changes mattered to the questions') FROM rounds WHERE effective;
+SELECT is((SELECT count(DISTINCT n) FROM rounds), (SELECT count(*) FROM changes), 'each change was made');
+SELECT cmp_ok(count(*), '>=', 60::bigint, 'most changes mattered to the questions')
+FROM rounds WHERE effective;
 SELECT pg_temp.no_differences(ARRAY(SELECT statement || ': ' || unnest(within[1:2]) FROM rounds ORDER BY n),
                               'after a change in a subtransaction');
 SELECT pg_temp.no_differences(ARRAY(SELECT statement || ': ' || unnest(undone[1:2]) FROM rounds ORDER BY n),
