@@ -43,6 +43,11 @@ SQL = \
 	src/promotions/stamps.sql \
 	src/sales/sale_lines.sql \
 	src/pricing/pricing.sql \
+	src/groups/history.sql \
+	src/groups/functions.sql \
+	src/groups/delete_group.sql \
+	src/events/log.sql \
+	src/groups/access.sql \
 	src/reports/integrity.sql \
 	src/catalog/finish.sql
 

@@ -86,6 +86,7 @@ static const CgShape shapes[CG_TABLES] = {
 					 {"source", TEXTOID},
 					 {"valid_from", DATEOID},
 					 {"valid_until", DATEOID},
+					 {"added_at", TIMESTAMPTZOID},
 					 {"recorded_at", TIMESTAMPTZOID}}},
 	[CG_SALES] = {"sales",
 				  2,
@@ -461,6 +462,19 @@ cg_check_view(void)
 		viewer = userid;
 		viewer_row_security = row_security;
 	}
+}
+
+/*
+ * Whether the current user has been granted an access level, or is a superuser.
+ */
+bool
+cg_holds_level(const char *level)
+{
+	Oid        marks = get_relname_relid("access_marks", get_namespace_oid(SCHEMA, false));
+	AttrNumber attnum = get_attnum(marks, level);
+
+	return attnum != InvalidAttrNumber &&
+		   pg_attribute_aclcheck(marks, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*

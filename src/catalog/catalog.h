@@ -72,6 +72,7 @@ enum
 	CG_MEMBERS_SOURCE,
 	CG_MEMBERS_VALID_FROM,
 	CG_MEMBERS_VALID_UNTIL,
+	CG_MEMBERS_ADDED_AT,
 	CG_MEMBERS_RECORDED_AT,
 
 	CG_SALES_CUSTOMER_ID = 0,
@@ -132,6 +133,7 @@ extern void  cg_scan_end(CgScan *scan);
 
 /* Rights. */
 extern void cg_check_view(void);
+extern bool cg_holds_level(const char *level);
 
 /* Acting as the owner of a table; the caller restores on every path. */
 typedef struct CgUser

@@ -1,12 +1,12 @@
 -- What holds for all objects of the extension alike: who owns them, what a
--- dump carries, and who may call what.
+-- dump carries, and that nobody may call a function but by an access level.
 
 DO $$
 DECLARE
 	member record;
 BEGIN
-	-- Tables and what is written in SQL belong to the role that installs; C
-	-- functions stay with the superuser that a trusted extension runs as.
+	-- They belong to the role that installs, not to the superuser that the script
+	-- of a trusted extension runs as.
 	FOR member IN
 		SELECT c.oid::pg_catalog.regclass AS name, c.relkind, c.relname
 		FROM pg_catalog.pg_depend d
@@ -36,20 +36,21 @@ BEGIN
 		END IF;
 	END LOOP;
 	FOR member IN
-		SELECT p.oid::pg_catalog.regprocedure AS name, l.lanname, p.prorettype
+		SELECT p.oid::pg_catalog.regprocedure AS name, p.proname
 		FROM pg_catalog.pg_depend d
 		JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
-		JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 		JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
 		WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
 			AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
 			AND d.deptype OPERATOR(pg_catalog.=) 'e'
 			AND e.extname OPERATOR(pg_catalog.=) 'customer_groups'
+			-- Those of the data type stay with the superuser, as the type does.
+			AND p.proname OPERATOR(pg_catalog.!~) '^segment_rule'
 	LOOP
-		IF member.lanname OPERATOR(pg_catalog.<>) 'c' THEN
-			EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO @extowner@', member.name);
-		END IF;
-		IF member.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.trigger'::pg_catalog.regtype THEN
+		EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO @extowner@', member.name);
+		-- Everybody may call what constraints, defaults and views do.
+		IF member.proname OPERATOR(pg_catalog.<>) ALL ('{is_money,currency_digits,is_timezone,settings_currency,settings_timezone,earliest_today,shop_today,search_form,was_valid}'::pg_catalog.text[])
+		THEN
 			EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', member.name);
 		END IF;
 	END LOOP;

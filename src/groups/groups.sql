@@ -13,6 +13,7 @@ CREATE TABLE customer_groups.groups (
 	self_enroll boolean NOT NULL DEFAULT false,
 	ladder text,
 	upgrade_threshold numeric,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT groups_pkey PRIMARY KEY (id),
 	CONSTRAINT groups_code_key UNIQUE (code),
 	CONSTRAINT groups_code_check CHECK (code = btrim(code) AND code <> ''),
@@ -20,6 +21,7 @@ CREATE TABLE customer_groups.groups (
 	CONSTRAINT groups_starts_on_check CHECK (isfinite(starts_on)),
 	CONSTRAINT groups_ends_on_check CHECK (isfinite(ends_on) AND ends_on >= starts_on),
 	CONSTRAINT groups_upgrade_threshold_check CHECK (upgrade_threshold >= 0 AND upgrade_threshold < 'Infinity'),
+	CONSTRAINT groups_recorded_at_check CHECK (isfinite(recorded_at)),
 	CONSTRAINT groups_ladder_check CHECK (ladder IS NULL OR upgrade_threshold IS NOT NULL),
 	CONSTRAINT groups_ladder_fkey FOREIGN KEY (ladder) REFERENCES customer_groups.ladders ON UPDATE CASCADE
 );
@@ -37,6 +39,7 @@ COMMENT ON COLUMN customer_groups.groups.use_pricing IS 'Whether the group count
 COMMENT ON COLUMN customer_groups.groups.self_enroll IS 'Whether customers may enroll themselves.';
 COMMENT ON COLUMN customer_groups.groups.ladder IS 'The ladder of a tier; null: the ladder ''default''.';
 COMMENT ON COLUMN customer_groups.groups.upgrade_threshold IS 'What the ladder''s measure must reach; null: the group is no tier.';
+COMMENT ON COLUMN customer_groups.groups.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
 CREATE FUNCTION customer_groups.set_default_ladder() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -56,6 +59,7 @@ CREATE TABLE customer_groups.group_store_pricing (
 	group_id int,
 	store_id int,
 	use_pricing boolean NOT NULL,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT group_store_pricing_pkey PRIMARY KEY (group_id, store_id),
 	CONSTRAINT group_store_pricing_group_id_fkey FOREIGN KEY (group_id) REFERENCES customer_groups.groups ON DELETE CASCADE,
 	CONSTRAINT group_store_pricing_store_id_fkey FOREIGN KEY (store_id) REFERENCES customer_groups.stores ON DELETE CASCADE
@@ -65,6 +69,7 @@ COMMENT ON TABLE customer_groups.group_store_pricing IS 'A store''s own answer o
 COMMENT ON COLUMN customer_groups.group_store_pricing.group_id IS 'Group.';
 COMMENT ON COLUMN customer_groups.group_store_pricing.store_id IS 'Store.';
 COMMENT ON COLUMN customer_groups.group_store_pricing.use_pricing IS 'Whether the group counts for prices in this store.';
+COMMENT ON COLUMN customer_groups.group_store_pricing.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
 CREATE TABLE customer_groups.members (
 	customer_id bigint,
@@ -112,18 +117,6 @@ CREATE TRIGGER members_updated AFTER UPDATE ON customer_groups.members
 CREATE TRIGGER members_deleted AFTER DELETE ON customer_groups.members
 	REFERENCING OLD TABLE AS old_rows
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.members_changed();
-
-CREATE FUNCTION customer_groups.delete_memberships() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	DELETE FROM customer_groups.members WHERE group_id = OLD.id;
-	RETURN OLD;
-END
-$$;
-COMMENT ON FUNCTION customer_groups.delete_memberships() IS 'Trigger: ends the memberships of a group while its code and name can still be written into their events.';
-CREATE TRIGGER delete_memberships BEFORE DELETE ON customer_groups.groups
-	FOR EACH ROW EXECUTE FUNCTION customer_groups.delete_memberships();
 
 CREATE FUNCTION customer_groups.groups_changed() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_groups_changed' LANGUAGE C;

@@ -25,6 +25,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
@@ -34,13 +35,14 @@
 /* A membership before or after a change. */
 typedef struct Membership
 {
-	int64   customer_id;
-	int32   group_id;
-	char   *source;
-	bool    has_from;
-	bool    has_until;
-	DateADT valid_from;
-	DateADT valid_until;
+	int64       customer_id;
+	int32       group_id;
+	char       *source;
+	bool        has_from;
+	bool        has_until;
+	DateADT     valid_from;
+	DateADT     valid_until;
+	TimestampTz added_at;
 } Membership;
 
 typedef struct Memberships
@@ -62,8 +64,10 @@ typedef struct Events
 	Datum *sources;
 	Datum *froms;
 	Datum *untils;
+	Datum *added;
 	bool  *no_from;
 	bool  *no_until;
+	bool  *added_now;
 } Events;
 
 /* A customer's move on a ladder. */
@@ -81,13 +85,16 @@ static CgStatement insert_events = {
 		"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
 		"	'code', g.code, 'name', g.name, 'source', e.source, "
 		"	'valid_from', e.valid_from, 'valid_until', e.valid_until) "
+		"	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "
+		"		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "
 		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY "
-		"	AS e (kind, customer_id, group_id, source, valid_from, valid_until, place) "
+		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"	pg_catalog.unnest($7)) WITH ORDINALITY "
+		"	AS e (kind, customer_id, group_id, source, valid_from, valid_until, added_at, place) "
 		"LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "
 		"ORDER BY e.place",
-	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID,
-				 DATEARRAYOID}};
+	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, DATEARRAYOID,
+				 TIMESTAMPTZARRAYOID}};
 
 static CgStatement insert_moves = {
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
@@ -160,6 +167,8 @@ read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Membershi
 		row->valid_until = DatumGetDateADT(
 			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_VALID_UNTIL), &isnull));
 		row->has_until = !isnull;
+		row->added_at = DatumGetTimestampTz(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_ADDED_AT), &isnull));
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -189,6 +198,8 @@ add_event(Events *events, const char *kind, const Membership *row)
 		events->untils = grow(events->untils, events->max, sizeof(Datum));
 		events->no_from = grow(events->no_from, events->max, sizeof(bool));
 		events->no_until = grow(events->no_until, events->max, sizeof(bool));
+		events->added = grow(events->added, events->max, sizeof(Datum));
+		events->added_now = grow(events->added_now, events->max, sizeof(bool));
 	}
 	i = events->n++;
 	events->kinds[i] = CStringGetTextDatum(kind);
@@ -199,23 +210,28 @@ add_event(Events *events, const char *kind, const Membership *row)
 	events->untils[i] = DateADTGetDatum(row->valid_until);
 	events->no_from[i] = !row->has_from;
 	events->no_until[i] = !row->has_until;
+	/* A time of its own only where the event's would mislead. */
+	events->added[i] = TimestampTzGetDatum(row->added_at);
+	events->added_now[i] = row->added_at == GetCurrentTransactionStartTimestamp();
 }
 
 static Datum
 make_array(Datum *values, bool *nulls, int n, Oid type)
 {
 	int   lower = 1;
-	int16 length = type == TEXTOID ? -1 : type == INT8OID ? 8 : 4;
+	int16 length;
+	bool  byval;
+	char  align;
 
-	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, type, length,
-											  type != TEXTOID,
-											  type == INT8OID ? TYPALIGN_DOUBLE : TYPALIGN_INT));
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	return PointerGetDatum(
+		construct_md_array(values, nulls, 1, &n, &lower, type, length, byval, align));
 }
 
 static void
 write_events(Events *events)
 {
-	Datum values[6];
+	Datum values[7];
 
 	if (events->n == 0)
 		return;
@@ -225,6 +241,7 @@ write_events(Events *events)
 	values[3] = make_array(events->sources, NULL, events->n, TEXTOID);
 	values[4] = make_array(events->froms, events->no_from, events->n, DATEOID);
 	values[5] = make_array(events->untils, events->no_until, events->n, DATEOID);
+	values[6] = make_array(events->added, events->added_now, events->n, TIMESTAMPTZOID);
 	cg_execute(&insert_events, values, NULL);
 }
 
@@ -463,6 +480,30 @@ cg_lock_member(PG_FUNCTION_ARGS)
 }
 
 /*
+ * A role with the level "members", and not "edit", changes one customer at a
+ * time.
+ */
+static void
+check_one_customer(const Memberships *rows)
+{
+	for (int i = 1; i < rows->n; i++)
+		if (rows->rows[i].customer_id != rows->rows[0].customer_id)
+		{
+			if (cg_holds_level("members") && !cg_holds_level("edit"))
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						 errmsg("permission denied to change the memberships of several customers "
+								"at once"),
+						 errdetail("The statement changes customers " INT64_FORMAT
+								   " and " INT64_FORMAT ".",
+								   rows->rows[0].customer_id, rows->rows[i].customer_id),
+						 errhint("Change one customer at a time, or ask the owner of the extension "
+								 "for the level \"edit\".")));
+			return;
+		}
+}
+
+/*
  * Trigger members_changed: AFTER STATEMENT, with the transition tables that its
  * event has.
  */
@@ -508,8 +549,10 @@ cg_members_changed(PG_FUNCTION_ARGS)
 
 		if (old != NULL && new != NULL && old->group_id == new->group_id)
 		{
+			/* One that is added anew, having expired, is another membership. */
 			if (!same_membership(old, new))
-				add_event(&events, "member_changed", new);
+				add_event(&events,
+						  old->added_at == new->added_at ? "member_changed" : "member_added", new);
 			continue;
 		}
 		if (old != NULL)
@@ -525,6 +568,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 		}
 	}
 
+	check_one_customer(trigdata->tg_newtable != NULL ? &after : &before);
 	cg_become_owner(CG_MEMBERS, &saved);
 	tiers = copy_tiers();
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
@@ -650,8 +694,7 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 		cg_become_owner(CG_MEMBERS, &saved);
 		values[0] = make_array(groups, NULL, n, INT4OID);
 		values[1] = make_array(ladders, NULL, n, TEXTOID);
-		values[2] = PointerGetDatum(
-			construct_array(leaves, n, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
+		values[2] = make_array(leaves, NULL, n, BOOLOID);
 		if (cg_execute_latest(&select_conflict, values, NULL) > 0)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[0];

@@ -123,6 +123,7 @@ COMMENT ON COLUMN customer_groups.promotion_stores.store_id IS 'Store.';
 CREATE TABLE customer_groups.promotion_groups (
 	promotion_id int,
 	group_id int,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT promotion_groups_pkey PRIMARY KEY (promotion_id, group_id),
 	CONSTRAINT promotion_groups_promotion_id_fkey FOREIGN KEY (promotion_id) REFERENCES customer_groups.promotions ON DELETE CASCADE,
 	CONSTRAINT promotion_groups_group_id_fkey FOREIGN KEY (group_id) REFERENCES customer_groups.groups ON DELETE CASCADE
@@ -131,6 +132,7 @@ CREATE INDEX promotion_groups_group_id_idx ON customer_groups.promotion_groups (
 COMMENT ON TABLE customer_groups.promotion_groups IS 'Groups that a promotion is for.';
 COMMENT ON COLUMN customer_groups.promotion_groups.promotion_id IS 'Promotion.';
 COMMENT ON COLUMN customer_groups.promotion_groups.group_id IS 'Group.';
+COMMENT ON COLUMN customer_groups.promotion_groups.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
 CREATE TABLE customer_groups.promotion_segments (
 	promotion_id int,

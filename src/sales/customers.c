@@ -63,6 +63,42 @@ cg_lock_customer(int64 customer_id)
 		cg_execute(&lock_facts, &id, NULL);
 }
 
+/*
+ * lock_customers(bigint[])
+ */
+PG_FUNCTION_INFO_V1(cg_lock_customers);
+Datum
+cg_lock_customers(PG_FUNCTION_ARGS)
+{
+	Datum *elements;
+	bool  *nulls;
+	int    n;
+	int    nids = 0;
+	int64 *ids;
+	CgUser saved;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE,
+					  &elements, &nulls, &n);
+	ids = palloc((n + 1) * sizeof(int64));
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			ids[nids++] = DatumGetInt64(elements[i]);
+	qsort(ids, nids, sizeof(int64), compare_ids);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	cg_become_owner(CG_CUSTOMERS, &saved);
+	for (int i = 0; i < nids; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0 || ids[i] != ids[i - 1])
+			cg_lock_customer(ids[i]);
+	}
+	cg_restore_user(&saved);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
 /* A customer's row as far as the facts repeat it. */
 typedef struct Record
 {

@@ -185,7 +185,6 @@ END
 $$;
 COMMENT ON FUNCTION customer_groups.rebuild_facts(bigint[]) IS
 	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong. Locks their facts rows in customer order; needs the owner''s rights on customer_facts.';
-REVOKE ALL ON FUNCTION customer_groups.rebuild_facts(bigint[]) FROM PUBLIC;
 
 CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	SELECT c.id AS customer_id,
