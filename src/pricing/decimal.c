@@ -30,8 +30,6 @@
 #define FRACTION_DIGITS 2 /* digits to that base in the fraction: 8 decimals */
 #define MAX_WEIGHT 3      /* less than 10^16 */
 
-static const CgDecimal limit = (CgDecimal) 100000000000000 * CG_DECIMAL_ONE;
-
 static const int64 powers[] = {1LL,
 							   10LL,
 							   100LL,
@@ -114,7 +112,7 @@ cg_decimal_from_numeric(Datum numeric, CgDecimal *result)
 	if ((Pointer) value != DatumGetPointer(numeric))
 		pfree(value);
 	*result = sum;
-	return representable && sum < limit;
+	return representable && sum < CG_DECIMAL_LIMIT;
 }
 
 /*

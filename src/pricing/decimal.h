@@ -19,6 +19,9 @@ typedef int128 CgDecimal;
 #define CG_DECIMAL_SCALE 8
 #define CG_DECIMAL_ONE ((CgDecimal) 100000000)
 
+/* Every amount is less. */
+#define CG_DECIMAL_LIMIT ((CgDecimal) 100000000000000 * CG_DECIMAL_ONE)
+
 /* How a price is rounded to the minor unit. */
 typedef struct CgRounding
 {

@@ -89,20 +89,38 @@ pg_attribute_noreturn() null_argument(const char *name)
 }
 
 /*
- * Reads a numeric argument; raises 22023 when it is not a number that a price
- * can be computed with.
+ * Reads a numeric argument that is only compared with limits of promotions;
+ * raises 22023 when it is no number, or not above the least.  What is finer or
+ * larger than any limit is cut down, which changes no comparison.
  */
 static CgDecimal
 decimal_argument(Datum datum, const char *name, bool zero_allowed)
 {
-	CgDecimal value;
+	Numeric   number = DatumGetNumeric(datum);
+	CgDecimal value = 0;
+	bool      valid = !numeric_is_nan(number) && !numeric_is_inf(number);
 
-	if (!cg_decimal_from_numeric(datum, &value) || (value == 0 && !zero_allowed))
+	if (valid && !cg_decimal_from_numeric(datum, &value))
+	{
+		Datum cut = DirectFunctionCall2(numeric_trunc, datum, Int32GetDatum(CG_DECIMAL_SCALE));
+
+		if (!cg_decimal_from_numeric(cut, &value))
+		{
+			valid = DatumGetBool(
+				DirectFunctionCall2(numeric_gt, datum, NumericGetDatum(int64_to_numeric(0))));
+			value = CG_DECIMAL_LIMIT;
+		}
+		else if (value == 0)
+			valid = DatumGetBool(
+				DirectFunctionCall2(numeric_gt, datum, NumericGetDatum(int64_to_numeric(0))));
+	}
+	else if (valid)
+		valid = value > 0 || zero_allowed;
+	if (!valid)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid %s", name),
 						errdetail("The %s is %s.", name,
 								  DatumGetCString(DirectFunctionCall1(numeric_out, datum))),
-						errhint("Give a number %s 0, less than 10^14, with at most 8 decimals.",
-								zero_allowed ? "from" : "above")));
+						errhint("Give a finite number %s 0.", zero_allowed ? "from" : "above")));
 	return value;
 }
 
@@ -132,7 +150,9 @@ read_question(FunctionCallInfo fcinfo, Question *question)
 	question->at = PG_GETARG_TIMESTAMPTZ(5);
 	if (TIMESTAMP_NOT_FINITE(question->at))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid time"),
-						errdetail("The time is infinite."), errhint("Give a finite time.")));
+						errdetail("The time is %s.",
+								  TIMESTAMP_IS_NOBEGIN(question->at) ? "-infinity" : "infinity"),
+						errhint("Give a finite time.")));
 	return true;
 }
 

@@ -598,7 +598,7 @@ DECLARE
     within pg_temp.answer[];
 BEGIN
     FOR change IN SELECT * FROM changes ORDER BY keep, n LOOP
-        FOR try IN 1 .. 4 LOOP
+        FOR try IN 1 .. 3 LOOP
             ids := pg_temp.some_questions();
             before := pg_temp.reference_answers(ids);
             r := (change.n, pg_temp.filled_in(change.statement, ids, 1000 + change.n), NULL, NULL, NULL, NULL);
@@ -611,7 +611,7 @@ BEGIN
             EXCEPTION WHEN SQLSTATE 'CG000' THEN
                 r.undone := pg_temp.differences(ids, before);
             END;
-            IF r.effective OR try = 4 THEN
+            IF r.effective OR try = 3 THEN
                 IF change.keep THEN
                     EXECUTE r.statement;
                     r.done := pg_temp.differences(ids);
