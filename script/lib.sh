@@ -14,6 +14,8 @@
 # PG_CONFIG chooses the server version; the highest installed one is the default.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# For TAP tests, which run in a copy of the tree and look for data beside the tree itself.
+export CUSTOMER_GROUPS_TREE=$root
 umask 022
 
 # Nothing of the caller's make or PostgreSQL environment may lead to another server or other flags.

@@ -82,13 +82,13 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('view', 'group_id_of(text)'),
 			('view', 'check_customers(bigint[])'),
 			('view', 'check_horizon(timestamptz)'),
-			('view', 'may_enroll_many()'),
 			('view', 'rule_names(customer_groups.segment_rule)'),
 			('members', 'lock_customers(bigint[])'),
 			('members', 'add_member(bigint, text, date)'),
 			('members', 'remove_member(bigint, text)'),
 			('members', 'set_groups(bigint, text[])'),
 			('members', 'enroll(bigint, text[])'),
+			('members', 'may_enroll_many()'),
 			('edit', 'add_members(text, bigint[])'),
 			('edit', 'remove_members(text, bigint[])'),
 			('edit', 'move_members(bigint[], text, text)'),
@@ -136,6 +136,23 @@ END
 $$;
 COMMENT ON FUNCTION customer_groups.check_owner() IS 'Raises 42501 unless the current user has the rights of the tables'' owner.';
 
+CREATE FUNCTION customer_groups.check_role(role regrole) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'the role must not be null'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give an existing role.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+		RAISE EXCEPTION 'unknown role'
+			USING ERRCODE = 'undefined_object', DETAIL = format('There is no role "%s".', role),
+				HINT = 'Give an existing role.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.check_role(regrole) IS 'Raises 42704 for an unknown role and 22004 for a null one.';
+
 CREATE VIEW customer_groups.access_levels WITH (security_invoker) AS
 	SELECT x.grantee::regrole AS role, a.attname::text AS level
 	FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) x
@@ -165,17 +182,14 @@ DECLARE
 	levels text[] := customer_groups.included_levels(level);
 BEGIN
 	PERFORM customer_groups.check_owner();
-	IF role IS NULL THEN
-		RAISE EXCEPTION 'the role must not be null'
-			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give an existing role.';
-	END IF;
+	PERFORM customer_groups.check_role(role);
 	EXECUTE format('GRANT USAGE ON SCHEMA customer_groups TO %s', role);
 	PERFORM customer_groups.apply_level(role, u.level, true) FROM unnest(levels) AS u (level);
 	EXECUTE format('GRANT SELECT (%I) ON customer_groups.access_marks TO %s', level, role);
 END
 $$;
 COMMENT ON FUNCTION customer_groups.grant_access(regrole, text) IS
-	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level is 22023, a null role 22004.';
+	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level is 22023, an unknown role 42704, a null one 22004.';
 
 CREATE FUNCTION customer_groups.revoke_access(role regrole, level text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -186,10 +200,7 @@ DECLARE
 	kept_parts text[];
 BEGIN
 	PERFORM customer_groups.check_owner();
-	IF role IS NULL THEN
-		RAISE EXCEPTION 'the role must not be null'
-			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give an existing role.';
-	END IF;
+	PERFORM customer_groups.check_role(role);
 	IF level IS NOT NULL THEN
 		PERFORM customer_groups.included_levels(level);
 	END IF;
@@ -213,4 +224,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.revoke_access(regrole, text) IS
-	'Takes an access level, or all with null, from a role; what other levels of the role give stays. For the owner (42501); an unknown level is 22023, a null role 22004; a level that the role does not hold is not an error.';
+	'Takes an access level, or all with null, from a role; what other levels of the role give stays. For the owner (42501); an unknown level is 22023, an unknown role 42704, a null one 22004; a level that the role does not hold is not an error.';

@@ -439,7 +439,7 @@ DECLARE
 BEGIN
 	IF NOT isfinite(at) THEN
 		RAISE EXCEPTION 'invalid time'
-			USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The time is infinite.', HINT = 'Give a finite time.';
+			USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The time is %s.', at), HINT = 'Give a finite time.';
 	END IF;
 	SELECT max((e.detail ->> 'before')::timestamptz) INTO horizon
 	FROM customer_groups.events e WHERE e.kind = 'events_purged';

@@ -1,0 +1,107 @@
+# Every SQL block of README.md runs, in order, in one new database as an unprivileged role, and what
+# it shows is what the text block after it says. The rights that it names are enough, and no more.
+use strict;
+use warnings;
+
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $readme = slurp_file("$FindBin::Bin/../../README.md");
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+$node->start;
+$node->safe_psql(
+	'postgres', q{
+		CREATE ROLE shop_owner LOGIN;
+		CREATE ROLE till LOGIN;
+		CREATE ROLE backend LOGIN});
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('postgres', 'GRANT CREATE ON DATABASE shop TO shop_owner');
+
+# Blanks and rules differ with the width of columns; a reader does not count them.
+sub normalised
+{
+	my ($text) = @_;
+	$text =~ s/-{2,}/--/g;
+	$text =~ s/[ \t]+/ /g;
+	$text =~ s/^ | $//mg;
+	$text =~ s/\n{2,}/\n/g;
+	$text =~ s/^\n|\n\z//g;
+	return $text;
+}
+
+my @blocks;
+while ($readme =~ /^(```|~~~)(\w*)[^\n]*\n(.*?)^\1$/msg)
+{
+	my ($kind, $text) = ($2, $3);
+	my $line = 1 + ($` =~ tr/\n//);
+	if ($kind eq 'sql')
+	{
+		push @blocks, { line => $line, sql => $text };
+	}
+	elsif ($kind eq 'text')
+	{
+		$blocks[-1]{shown} = $text;
+	}
+}
+cmp_ok(scalar @blocks, '>', 10, 'README.md has SQL blocks');
+
+# One session for all of them, as a reader would have.
+my $script = '';
+$script .= "\\echo <<block $_>>\n$blocks[$_]{sql}" for 0 .. $#blocks;
+my ($stdout, $stderr) = ('', '');
+IPC::Run::run(
+	[
+		$node->installed_command('psql'), '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-P', 'pager=off',
+		'-d', $node->connstr('shop'), '-U', 'shop_owner'
+	],
+	'<', \$script, '>', \$stdout, '2>', \$stderr);
+unlike($stderr, qr/ERROR|FATAL/, 'no block fails') or diag($stderr);
+
+my @shown = split /^<<block \d+>>\n/m, $stdout;
+shift @shown;
+for my $i (0 .. $#blocks)
+{
+	my $block = $blocks[$i];
+	is(normalised($shown[$i] // 'not reached'),
+		normalised($block->{shown} // ''), "README.md line $block->{line}");
+}
+
+# The functions in its tables exist.
+for my $name (map { /`(\w+)\(/g } $readme =~ /^\|([^|]*)\|/mg)
+{
+	is( $node->safe_psql('shop', qq{
+			SELECT count(*) > 0 FROM pg_catalog.pg_proc
+			WHERE proname = '$name' AND pronamespace = 'customer_groups'::regnamespace}),
+		't', "function $name");
+}
+
+# What it says of rights.
+sub as_role
+{
+	my ($role, $sql) = @_;
+	my ($status, $out, $err) = $node->psql('shop', $sql, extra_params => [ '-U', $role ],
+		on_error_stop => 0);
+	return "$out$err";
+}
+
+is( as_role('till', 'INSERT INTO customer_groups.sales (customer_id, store_id, amount) VALUES (1, 1, 5)'),
+	'', 'the role with INSERT on sales inserts a sale');
+is( $node->safe_psql('shop', 'SELECT count(*) FROM customer_groups.check_integrity()'),
+	'0', 'which is booked');
+like(
+	as_role('till', q{
+		INSERT INTO customer_groups.sales (customer_id, amount, recorded_at) VALUES (1, 5, '2001-01-01')}),
+	qr/permission denied for table sales/, 'and cannot set recorded_at');
+like(as_role('till', 'SELECT customer_groups.effective_discount(1, 1)'),
+	qr/permission denied for function/, 'and gets no price');
+like(as_role('backend', 'SELECT customer_groups.effective_discount(1, 1)'),
+	qr/^\d+\.\d+$/, 'the role with SELECT gets one');
+like(
+	as_role('backend', q{UPDATE customer_groups.promotions SET value = 99 WHERE code = 'shoe-week'}),
+	qr/permission denied for table promotions/, 'and changes nothing');
+
+$node->stop;
+done_testing();
