@@ -21,6 +21,10 @@ OBJS = \
 	src/sales/check_sale.o \
 	src/sales/customers.o \
 	src/sales/shop.o \
+	src/segments/evaluate.o \
+	src/segments/labels.o \
+	src/segments/references.o \
+	src/segments/segment_cache.o \
 	src/segments/segment_rule.o \
 	src/segments/segment_rule_gram.o \
 	src/segments/segment_rule_json.o \
@@ -41,6 +45,8 @@ SQL = \
 	src/segments/segments.sql \
 	src/promotions/promotions.sql \
 	src/promotions/stamps.sql \
+	src/segments/functions.sql \
+	src/segments/references.sql \
 	src/sales/sale_lines.sql \
 	src/pricing/pricing.sql \
 	src/groups/history.sql \

@@ -64,14 +64,28 @@ static const CgShape shapes[CG_TABLES] = {
 					   {"registered_at", TIMESTAMPTZOID},
 					   {"birth_date", DATEOID},
 					   {"skip_auto_upgrade", BOOLOID},
-					   {"recorded_at", TIMESTAMPTZOID}}},
-	[CG_CUSTOMER_FACTS] = {"customer_facts", 1, {{"customer_id", INT8OID}}},
+					   {"recorded_at", TIMESTAMPTZOID},
+					   {"attributes", JSONBOID}}},
+	[CG_CUSTOMER_FACTS] = {"customer_facts",
+						   1,
+						   {{"customer_id", INT8OID},
+							{"visits", INT8OID},
+							{"net_sales", NUMERICOID},
+							{"refunds", INT8OID},
+							{"prepaid_purchases", INT8OID},
+							{"pass_purchases", INT8OID},
+							{"no_shows", INT8OID},
+							{"registered_at", TIMESTAMPTZOID},
+							{"first_visit_at", TIMESTAMPTZOID},
+							{"last_visit_at", TIMESTAMPTZOID},
+							{"birth_date", DATEOID}}},
 	[CG_ITEMS] = {"items",
 				  1,
 				  {{"id", INT8OID},
 				   {"brand_id", INT4OID},
 				   {"price", NUMERICOID},
-				   {"min_price", NUMERICOID}}},
+				   {"min_price", NUMERICOID},
+				   {"external_id", TEXTOID}}},
 	[CG_ITEM_CATEGORIES] = {"item_categories", 2, {{"item_id", INT8OID}, {"category_id", INT4OID}}},
 	[CG_STORE_PRICES] = {"store_prices",
 						 2,
@@ -98,6 +112,17 @@ static const CgShape shapes[CG_TABLES] = {
 				   {"rate", NUMERICOID},
 				   {"sold_at", TIMESTAMPTZOID},
 				   {"recorded_at", TIMESTAMPTZOID}}},
+	[CG_SALE_LINES] = {"sale_lines",
+					   3,
+					   {{"customer_id", INT8OID},
+						{"sale_id", INT8OID},
+						{"line_no", INT4OID},
+						{"item_id", INT8OID},
+						{"quantity", NUMERICOID}}},
+	[CG_BRANDS] = {"brands", 0, {{0}}},
+	[CG_SEGMENTS] = {"segments",
+					 0,
+					 {{"id", INT4OID}, {"code", TEXTOID}, {"recorded_at", TIMESTAMPTZOID}}},
 	[CG_GROUPS] = {"groups", 0, {{0}}},
 	[CG_CATEGORIES] = {"categories", 0, {{0}}},
 	[CG_SETTINGS] = {"settings", 0, {{"currency", TEXTOID}}},
@@ -400,6 +425,19 @@ cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum k
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 }
 
+/*
+ * Goes on with another key; for a look-up that was begun with one.
+ */
+void
+cg_scan_again(CgScan *scan, Datum key)
+{
+	bool        wide = shapes[scan->table].columns[0].type == INT8OID;
+	ScanKeyData scankey;
+
+	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ, key);
+	index_rescan(scan->scan, &scankey, 1, NULL, 0);
+}
+
 /* The next row, or false when there is none. */
 bool
 cg_scan_next(CgScan *scan)
@@ -440,7 +478,7 @@ cg_check_view(void)
 	for (int i = 0; i < CG_TABLES; i++)
 	{
 		/* The settings say nothing about anybody, and the stamps are our own. */
-		if (i == CG_SETTINGS || i == CG_CACHE_STAMPS || i == CG_SALES)
+		if (i == CG_SETTINGS || i == CG_CACHE_STAMPS)
 			continue;
 		table_close(cg_table_open((CgTable) i, AccessShareLock), NoLock);
 		if (pg_class_aclcheck(tables[i].relid, userid, ACL_SELECT) != ACLCHECK_OK)

@@ -69,6 +69,11 @@ DECLARE
 	to_group int := customer_groups.group_id_of(group_code);
 BEGIN
 	PERFORM customer_groups.check_customers(ARRAY[add_member.customer_id]);
+	IF add_member.valid_until = 'infinity' THEN
+		RAISE EXCEPTION 'the last day must be a calendar day'
+			USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The day given is infinity.',
+				HINT = 'Give null for no end.';
+	END IF;
 	IF add_member.valid_until < today THEN
 		RAISE EXCEPTION 'the membership would be over'
 			USING ERRCODE = 'invalid_parameter_value',
@@ -93,7 +98,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_member(bigint, text, date) IS
-	'Adds a customer to a group until the last day given (null: no end). True when it was not a valid member (one that has expired is renewed); for a valid one valid_until is set and the answer is false. Unknown customer or group: 02000; null: 22004; a day that is over: 22023.';
+	'Adds a customer to a group until the last day given (null: no end). True when it was not a valid member (one that has expired is renewed); for a valid one valid_until is set and the answer is false. Unknown customer or group: 02000; null: 22004; a day that is over, or infinite: 22023.';
 
 CREATE FUNCTION customer_groups.remove_member(customer_id bigint, group_code text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -238,6 +243,8 @@ CREATE FUNCTION customer_groups.add_members_by_email(group_code text, emails tex
 #variable_conflict use_column
 DECLARE
 	to_group int := customer_groups.group_id_of(group_code);
+	-- What is read as a blank; those without a width as well.
+	blanks constant text := E'\t\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A\u200B\u202F\u205F\u3000\uFEFF';
 	addresses text[];
 	customers bigint[];
 	outcomes text[];
@@ -246,13 +253,12 @@ BEGIN
 	-- that is not closed on its line is a letter like others. The address is what
 	-- stands in angle brackets at the end, else the whole.
 	WITH entries AS (
-		SELECT e.place, btrim(coalesce(substring(e.entry[1] FROM '<([^<>]*)>\s*$'), e.entry[1]),
-							  E' \t\u00A0\u3000\uFEFF') AS address
+		SELECT e.place, btrim(coalesce(substring(e.entry[1] FROM '<([^<>]*)> *$'), e.entry[1])) AS address
 		FROM regexp_matches(
-				coalesce(emails, ''),
+				translate(emails, blanks, repeat(' ', length(blanks))),
 				E'((?:"[^"\n\r\u000B\u000C\u0085\u2028\u2029]*"|"(?![^"\n\r\u000B\u000C\u0085\u2028\u2029]*")|[^",;\n\r\u000B\u000C\u0085\u2028\u2029])+)',
 				'g') WITH ORDINALITY AS e (entry, place)
-		WHERE e.entry[1] ~ E'[^\\s\u00A0\u3000\uFEFF]'
+		WHERE e.entry[1] ~ '[^ ]'
 	), forms AS (
 		SELECT n.place, n.address, customer_groups.search_form(n.address) AS form,
 			n.address ~ '^[^\s@<>(),;:"\\]+@[^\s@<>(),;:"\\.]+(\.[^\s@<>(),;:"\\.]+)*$' AS valid
@@ -331,7 +337,7 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION 'group "%" is not open for enrollment', refused
 			USING ERRCODE = 'invalid_parameter_value',
-				DETAIL = 'It is a tier, is not in effect today, or does not allow self-enrollment.',
+				DETAIL = format('Group "%s" is a tier, is not in effect today, or does not allow self-enrollment.', refused),
 				HINT = 'The view enrollable_groups lists those that are open.';
 	END IF;
 
@@ -369,8 +375,10 @@ CREATE FUNCTION customer_groups.find_groups(keyword text) RETURNS SETOF customer
 	LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
 	BEGIN ATOMIC
 		SELECT g.* FROM customer_groups.groups g
-		WHERE strpos(customer_groups.search_form(concat_ws(E'\n', g.code, g.name, g.description)),
-					 customer_groups.search_form(coalesce(keyword, ''))) > 0
+		CROSS JOIN (SELECT customer_groups.search_form(coalesce(keyword, '')) AS form) k
+		WHERE strpos(customer_groups.search_form(g.code), k.form) > 0
+			OR strpos(customer_groups.search_form(g.name), k.form) > 0
+			OR strpos(customer_groups.search_form(g.description), k.form) > 0
 		ORDER BY g.code;
 	END;
 COMMENT ON FUNCTION customer_groups.find_groups(text) IS
@@ -470,11 +478,14 @@ BEGIN
 	ELSE
 		PERFORM customer_groups.check_horizon(at);
 		RETURN QUERY
-		SELECT h.group_code, h.name, h.source, h.valid_from, h.valid_until
-		FROM customer_groups.member_history h
-		WHERE h.customer_id = groups_of.customer_id
-			AND customer_groups.was_valid(at, day, h.valid_from, h.valid_until, h.added_at, h.ended_at)
-		ORDER BY h.group_code;
+		-- Two memberships of a group overlap where the later one starts before its addition: it counts.
+		SELECT l.group_code, l.name, l.source, l.valid_from, l.valid_until
+		FROM (SELECT DISTINCT ON (h.group_id) h.*
+			  FROM customer_groups.member_history h
+			  WHERE h.customer_id = groups_of.customer_id
+				AND customer_groups.was_valid(at, day, h.valid_from, h.valid_until, h.added_at, h.ended_at)
+			  ORDER BY h.group_id, h.ended_at DESC NULLS FIRST) l
+		ORDER BY l.group_code;
 	END IF;
 END
 $$;
@@ -497,11 +508,11 @@ BEGIN
 	ELSE
 		PERFORM customer_groups.check_horizon(at);
 		RETURN QUERY
-		SELECT h.customer_id, h.source, h.valid_from, h.valid_until
+		SELECT DISTINCT ON (h.customer_id) h.customer_id, h.source, h.valid_from, h.valid_until
 		FROM customer_groups.member_history h
 		WHERE h.group_id = of_group
 			AND customer_groups.was_valid(at, day, h.valid_from, h.valid_until, h.added_at, h.ended_at)
-		ORDER BY h.customer_id;
+		ORDER BY h.customer_id, h.ended_at DESC NULLS FIRST;
 	END IF;
 END
 $$;

@@ -15,8 +15,8 @@ COMMENT ON VIEW customer_groups.valid_members IS 'Memberships that are valid tod
 -- Each addition, renewals included, begins a membership; the next addition or
 -- the removal ends it; what was recorded last in between says how it was.
 CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
-	SELECT l.customer_id, l.group_id, coalesce(g.code, l.detail ->> 'code') AS group_code,
-		coalesce(g.name, l.detail ->> 'name') AS name, l.detail ->> 'source' AS source,
+	SELECT l.customer_id, l.group_id, coalesce(g.code, l.last_detail ->> 'code') AS group_code,
+		coalesce(g.name, l.last_detail ->> 'name') AS name, l.detail ->> 'source' AS source,
 		(l.detail ->> 'valid_from')::date AS valid_from, (l.detail ->> 'valid_until')::date AS valid_until,
 		l.added_at,
 		coalesce(l.removed_at, lead(l.began_at) OVER (PARTITION BY l.customer_id, l.group_id ORDER BY l.life)) AS ended_at
@@ -24,7 +24,8 @@ CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
 				min(e.at) FILTER (WHERE e.kind = 'member_added') AS began_at,
 				min(coalesce((e.detail ->> 'added_at')::timestamptz, e.at)) FILTER (WHERE e.kind = 'member_added') AS added_at,
 				min(e.at) FILTER (WHERE e.kind = 'member_removed') AS removed_at,
-				(array_agg(e.detail ORDER BY e.id DESC) FILTER (WHERE e.kind <> 'member_removed'))[1] AS detail
+				(array_agg(e.detail ORDER BY e.id DESC) FILTER (WHERE e.kind <> 'member_removed'))[1] AS detail,
+				(array_agg(e.detail ORDER BY e.id DESC))[1] AS last_detail
 		  FROM (SELECT v.id, v.at, v.kind, v.customer_id, v.group_id, v.detail,
 					count(*) FILTER (WHERE v.kind = 'member_added')
 						OVER (PARTITION BY v.customer_id, v.group_id ORDER BY v.id) AS life

@@ -26,6 +26,7 @@
 #include "catalog/catalog.h"
 #include "pricing/decimal.h"
 #include "promotions/promotions.h"
+#include "segments/segments.h"
 
 /* What is asked. */
 typedef struct Question
@@ -62,6 +63,8 @@ typedef struct Candidates
 	int             n;
 	int             max;
 	CgPromotion   **promotions;
+	Snapshot        snapshot;
+	CgEvaluation   *segments; /* of the customer, once a promotion asks for them */
 } Candidates;
 
 /* The answer. */
@@ -269,6 +272,25 @@ is_for_groups(const CgPromotion *promotion, const Context *context)
 	return false;
 }
 
+/* Whether a promotion is for this customer, as far as segments go. */
+static bool
+is_for_segments(const CgPromotion *promotion, Candidates *candidates)
+{
+	const Question *question = candidates->question;
+
+	if (promotion->nsegments == 0 || !question->has_customer)
+		return false;
+	if (candidates->segments == NULL)
+	{
+		candidates->segments = cg_evaluation_begin(question->at, candidates->snapshot);
+		cg_evaluation_customer(candidates->segments, question->customer_id);
+	}
+	for (int i = 0; i < promotion->nsegments; i++)
+		if (cg_evaluation_in_segment(candidates->segments, promotion->segments[i]))
+			return true;
+	return false;
+}
+
 /*
  * Takes a promotion that covers the item as a candidate, if it is open to the
  * customer and its conditions are met.
@@ -302,12 +324,15 @@ consider(CgPromotion *promotion, void *state)
 		strcmp(promotion->currency[0] != '\0' ? promotion->currency : context->settings_currency,
 			   context->currency) != 0)
 		return;
-	if (cg_is_restricted(promotion) && promotion->wide && !is_for_groups(promotion, context))
-		return;
 	if (promotion->has_min_quantity && question->quantity < promotion->min_quantity)
 		return;
 	if (promotion->has_min_order_value &&
 		(!question->has_order_value || question->order_value < promotion->min_order_value))
+		return;
+
+	/* Dearest last; a promotion found by a group is for it. */
+	if (cg_is_restricted(promotion) && promotion->wide && !is_for_groups(promotion, context) &&
+		!is_for_segments(promotion, candidates))
 		return;
 
 	if (candidates->n == candidates->max)
@@ -501,6 +526,7 @@ answer(const Question *question, Price *price, int *digits)
 	read_item(question, &context, snapshot, &price->list_price, &min_price, &has_brand, &brand);
 
 	cg_promotions(snapshot);
+	candidates.snapshot = snapshot;
 	candidates.number = cg_next_question();
 	candidates.promotions = palloc(candidates.max * sizeof(CgPromotion *));
 	cg_find_promotions(cover, context.groups, context.ngroups, consider, &candidates);
@@ -522,6 +548,9 @@ answer(const Question *question, Price *price, int *digits)
 						 &context, &candidates);
 	}
 	cg_scan_end(&scan);
+
+	if (candidates.segments != NULL)
+		cg_evaluation_end(candidates.segments);
 
 	qsort(candidates.promotions, candidates.n, sizeof(CgPromotion *), compare_candidates);
 	price->price = price->list_price;

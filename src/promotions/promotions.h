@@ -157,6 +157,8 @@ typedef enum CgStampKind
 	CG_STAMP_GROUP = 'g',
 	CG_STAMP_CATEGORY = 'c',
 	CG_STAMP_PROMOTION = 'p',
+	CG_STAMP_BRAND = 'b',
+	CG_STAMP_SEGMENT = 'e',
 	CG_STAMP_FOLD = 'F'
 } CgStampKind;
 

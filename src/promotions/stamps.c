@@ -507,7 +507,8 @@ kind_of_name(const char *name)
 		CgStampKind kind;
 	} kinds[] = {{"settings", CG_STAMP_SETTINGS}, {"store", CG_STAMP_STORE},
 				 {"ladder", CG_STAMP_LADDER},     {"group", CG_STAMP_GROUP},
-				 {"category", CG_STAMP_CATEGORY}, {"promotion", CG_STAMP_PROMOTION}};
+				 {"category", CG_STAMP_CATEGORY}, {"promotion", CG_STAMP_PROMOTION},
+				 {"brand", CG_STAMP_BRAND},       {"segment", CG_STAMP_SEGMENT}};
 
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 		if (strcmp(kinds[i].name, name) == 0)

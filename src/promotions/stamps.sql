@@ -44,6 +44,8 @@ BEGIN
 			('groups', 'group', 'id'),
 			('group_store_pricing', 'group', 'group_id'),
 			('categories', 'category', 'id'),
+			('brands', 'brand', 'id'),
+			('segments', 'segment', 'id'),
 			('promotions', 'promotion', 'id'),
 			('promotion_items', 'promotion', 'promotion_id'),
 			('promotion_categories', 'promotion', 'promotion_id'),

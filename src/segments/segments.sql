@@ -9,11 +9,13 @@ CREATE TABLE customer_groups.segments (
 	show_label boolean NOT NULL DEFAULT true,
 	rule customer_groups.segment_rule NOT NULL,
 	tracked boolean NOT NULL DEFAULT false,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT segments_pkey PRIMARY KEY (id),
 	CONSTRAINT segments_code_key UNIQUE (code),
 	CONSTRAINT segments_code_check CHECK (code = btrim(code) AND code <> ''),
 	CONSTRAINT segments_name_check CHECK (name ~ '\S'),
-	CONSTRAINT segments_color_check CHECK (color ~ '^#[0-9a-fA-F]{6}$')
+	CONSTRAINT segments_color_check CHECK (color ~ '^#[0-9a-fA-F]{6}$'),
+	CONSTRAINT segments_recorded_at_check CHECK (isfinite(recorded_at))
 );
 CREATE TRIGGER set_default_code BEFORE INSERT ON customer_groups.segments
 	FOR EACH ROW WHEN (NEW.code IS NULL) EXECUTE FUNCTION customer_groups.set_default_code();
@@ -26,6 +28,7 @@ COMMENT ON COLUMN customer_groups.segments.position IS 'Place of the label among
 COMMENT ON COLUMN customer_groups.segments.show_label IS 'Whether it shows as a label beside a customer''s name.';
 COMMENT ON COLUMN customer_groups.segments.rule IS 'Who is in it.';
 COMMENT ON COLUMN customer_groups.segments.tracked IS 'Whether entering and leaving are to be recorded.';
+COMMENT ON COLUMN customer_groups.segments.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, whose rule is not checked.';
 
 CREATE TABLE customer_groups.segment_members (
 	segment_id int,

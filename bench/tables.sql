@@ -1,0 +1,89 @@
+-- The peers of sales: a plain table of the same shape, keys and foreign keys, and one whose trigger,
+-- written by hand, keeps the same facts and tiers. Every customer begins with one sale, so that net
+-- sales are spread evenly from 0 to 5,000 and about one sale in twenty brings a new tier.
+\set ON_ERROR_STOP on
+SET client_min_messages = warning;
+SET synchronous_commit = off;
+SELECT setseed(0.5) \g /dev/null
+SET session_replication_role = replica;
+INSERT INTO customer_groups.sales (customer_id, amount, sold_at)
+SELECT c.id, (random() * 5000)::numeric(10, 2), now() - interval '30 days' FROM customer_groups.customers c ORDER BY 1;
+SELECT customer_groups.rebuild_facts() \g /dev/null
+INSERT INTO customer_groups.members (customer_id, group_id, source)
+SELECT f.customer_id, t.id, 'tier'
+FROM customer_groups.customer_facts f CROSS JOIN LATERAL (
+	SELECT g.id FROM customer_groups.groups g WHERE g.upgrade_threshold <= f.net_sales
+	ORDER BY g.upgrade_threshold DESC LIMIT 1) t
+ORDER BY 1;
+RESET session_replication_role;
+
+CREATE TABLE bench.plain_sales (LIKE customer_groups.sales INCLUDING ALL,
+	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
+	FOREIGN KEY (store_id) REFERENCES customer_groups.stores);
+INSERT INTO bench.plain_sales SELECT * FROM customer_groups.sales ORDER BY customer_id;
+SELECT setval(pg_get_serial_sequence('bench.plain_sales', 'id'), max(id)) FROM bench.plain_sales \g /dev/null
+CREATE TABLE bench.own_sales (LIKE customer_groups.sales INCLUDING ALL,
+	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
+	FOREIGN KEY (store_id) REFERENCES customer_groups.stores);
+INSERT INTO bench.own_sales SELECT * FROM customer_groups.sales ORDER BY customer_id;
+SELECT setval(pg_get_serial_sequence('bench.own_sales', 'id'), max(id)) FROM bench.own_sales \g /dev/null
+CREATE TABLE bench.own_facts (LIKE customer_groups.customer_facts INCLUDING ALL,
+	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers) WITH (fillfactor = 80);
+INSERT INTO bench.own_facts SELECT * FROM customer_groups.customer_facts ORDER BY customer_id;
+CREATE TABLE bench.own_members (LIKE customer_groups.members INCLUDING ALL,
+	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
+	FOREIGN KEY (group_id) REFERENCES customer_groups.groups);
+INSERT INTO bench.own_members SELECT * FROM customer_groups.members ORDER BY customer_id, group_id;
+CREATE TABLE bench.own_events (LIKE customer_groups.events INCLUDING ALL);
+
+CREATE FUNCTION bench.book() RETURNS trigger
+	LANGUAGE plpgsql
+	AS $$
+DECLARE
+	visit int := (NEW.kind = 'product')::int;
+	total numeric;
+	skip boolean;
+	earned record;
+	held text;
+BEGIN
+	UPDATE bench.own_facts
+	SET visits = visits + visit,
+		net_sales = net_sales + NEW.amount * coalesce(NEW.rate, 1),
+		refunds = refunds + (NEW.kind = 'refund')::int,
+		prepaid_purchases = prepaid_purchases + (NEW.kind = 'prepaid')::int,
+		pass_purchases = pass_purchases + (NEW.kind = 'pass')::int,
+		no_shows = no_shows + (NEW.kind = 'no_show')::int,
+		first_visit_at = CASE visit WHEN 1 THEN least(first_visit_at, NEW.sold_at) ELSE first_visit_at END,
+		last_visit_at = CASE visit WHEN 1 THEN greatest(last_visit_at, NEW.sold_at) ELSE last_visit_at END
+	WHERE customer_id = NEW.customer_id
+	RETURNING net_sales, skip_auto_upgrade INTO total, skip;
+	IF skip THEN
+		RETURN NULL;
+	END IF;
+
+	SELECT g.id, g.code, g.upgrade_threshold INTO earned
+	FROM customer_groups.groups g
+	WHERE g.upgrade_threshold <= total AND g.ladder IS NULL
+		AND g.starts_on <= current_date AND (g.ends_on IS NULL OR g.ends_on >= current_date)
+	ORDER BY g.upgrade_threshold DESC, g.id LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	PERFORM FROM bench.own_members m JOIN customer_groups.groups g ON g.id = m.group_id
+	WHERE m.customer_id = NEW.customer_id AND g.upgrade_threshold >= earned.upgrade_threshold AND g.ladder IS NULL;
+	IF FOUND THEN
+		RETURN NULL;
+	END IF;
+
+	DELETE FROM bench.own_members m USING customer_groups.groups g
+	WHERE m.customer_id = NEW.customer_id AND g.id = m.group_id AND g.upgrade_threshold IS NOT NULL AND g.ladder IS NULL
+	RETURNING g.code INTO held;
+	INSERT INTO bench.own_members (customer_id, group_id, source) VALUES (NEW.customer_id, earned.id, 'tier');
+	INSERT INTO bench.own_events (kind, customer_id, group_id, detail)
+	VALUES ('tier_changed', NEW.customer_id, earned.id, jsonb_build_object('from', held, 'to', earned.code));
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER book AFTER INSERT ON bench.own_sales FOR EACH ROW EXECUTE FUNCTION bench.book();
+VACUUM ANALYZE;
+CHECKPOINT;

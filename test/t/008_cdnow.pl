@@ -1,0 +1,135 @@
+# A real purchase log, loaded at once, backwards, row by row and changed at random: the facts are those that others have computed.
+#
+# The log is not part of the project: it is looked for in ../shared/data/cdnow beside the tree. TREE names the tree where the
+# tests run in a copy of it.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IO::Uncompress::Gunzip;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Shop;
+
+my $data = ($ENV{TREE} // '.') . '/../shared/data/cdnow';
+plan skip_all => 'the log is not there' if !-r "$data/CDNOW_master.txt.gz";
+
+# The log as [customer, day, dollars].
+my @log;
+my $gz = IO::Uncompress::Gunzip->new("$data/CDNOW_master.txt.gz") or die "CDNOW_master.txt.gz: $!";
+while (my $line = <$gz>)
+{
+	my (undef, $customer, $day, undef, $dollars) = split /\s+/, " $line";
+	push @log, [ $customer + 0, $day, $dollars ] if $customer =~ /^\d+$/;
+}
+close $gz;
+is(scalar @log, 69659, 'the log is complete');
+
+my $node = Shop::server('main');
+$node->start;
+Shop::create($node, 'shop');
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+sub write_file
+{
+	my ($name, @lines) = @_;
+	open my $file, '>', "$dir/$name" or die "$name: $!";
+	print $file map { "$_\n" } @lines;
+	close $file or die "$name: $!";
+	return "$dir/$name";
+}
+
+sub facts_are
+{
+	my ($name, $expected) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( Shop::sql($node, 'shop', q{
+			SELECT count(*) FILTER (WHERE visits > 0), sum(visits), trim_scale(sum(net_sales)),
+				min(first_visit_at)::date, max(last_visit_at)::date FROM customer_groups.customer_facts}),
+		$expected, "$name: customers, visits, sum and dates");
+	Shop::sound($node, 'shop', "$name: nothing to find");
+	return;
+}
+my $whole = '23570|69659|2500315.63|1997-01-01|1998-06-30';
+my $columns = 'customer_groups.sales (customer_id, sold_at, amount)';
+
+Shop::sql($node, 'shop', q{
+	ALTER ROLE shop_owner SET timezone = 'UTC';
+	INSERT INTO customer_groups.groups (code, name, upgrade_threshold) VALUES ('bronze', 'Bronze', 50), ('silver', 'Silver', 200), ('gold', 'Gold', 1000);
+	INSERT INTO customer_groups.customers (id) SELECT generate_series(1, 23570)});
+my $tiers = q{
+	SELECT g.code, count(*) FROM customer_groups.members m JOIN customer_groups.groups g ON g.id = m.group_id GROUP BY 1 ORDER BY 1};
+my $by_hand = q{
+	SELECT CASE WHEN sum >= 1000 THEN 'gold' WHEN sum >= 200 THEN 'silver' ELSE 'bronze' END, count(*)
+	FROM (SELECT sum(amount) FROM customer_groups.sales GROUP BY customer_id) s WHERE sum >= 50 GROUP BY 1 ORDER BY 1};
+
+# At once.
+my $file = write_file('log', map { join "\t", @$_ } @log);
+Shop::sql($node, 'shop', "\\copy $columns FROM '$file'");
+facts_are('at once', $whole);
+is(Shop::sql($node, 'shop', $tiers), Shop::sql($node, 'shop', $by_hand), 'at once: the tiers');
+
+# A tenth changed and a tenth deleted, at random.
+Shop::sql($node, 'shop', q{
+	SELECT setseed(0.25);
+	UPDATE customer_groups.sales SET amount = round(amount * 1.1, 2), sold_at = sold_at - interval '1 day' * (id % 30) WHERE random() < 0.1;
+	UPDATE customer_groups.sales SET kind = 'prepaid' WHERE random() < 0.02;
+	DELETE FROM customer_groups.sales WHERE random() < 0.1});
+Shop::sound($node, 'shop', 'a fifth changed: nothing to find');
+is( Shop::sql($node, 'shop', 'SELECT sum(net_sales) FROM customer_groups.customer_facts'),
+	Shop::sql($node, 'shop', 'SELECT sum(amount) FROM customer_groups.sales'), 'a fifth changed: the sum');
+Shop::sql($node, 'shop', 'DELETE FROM customer_groups.sales');
+is( Shop::sql($node, 'shop', q{
+		SELECT count(*) FROM customer_groups.customer_facts
+		WHERE (visits, net_sales, prepaid_purchases) = (0, 0, 0) AND first_visit_at IS NULL AND last_visit_at IS NULL}),
+	'23570', 'all deleted');
+Shop::sql($node, 'shop', 'DELETE FROM customer_groups.members');
+
+# Backwards, as a statement for each month.
+my %months;
+push @{ $months{ substr $_->[1], 0, 6 } }, join "\t", @$_ for @log;
+Shop::sql($node, 'shop', join "\n",
+	map { "\\copy $columns FROM '" . write_file("month$_", reverse @{ $months{$_} }) . "'" } reverse sort keys %months);
+facts_are('backwards', $whole);
+is(Shop::sql($node, 'shop', $tiers), Shop::sql($node, 'shop', $by_hand), 'backwards: the tiers');
+Shop::sql($node, 'shop', 'DELETE FROM customer_groups.sales; DELETE FROM customer_groups.members');
+
+# Row by row: a tenth of the log, whose customers have other ids.
+open my $sample, '<', "$data/CDNOW_sample.txt" or die "CDNOW_sample.txt: $!";
+my @sample = map { [ (split /\s+/, " $_")[ 2, 3, 5 ] ] } <$sample>;
+close $sample;
+is(scalar @sample, 6919, 'the tenth is complete');
+Shop::sql($node, 'shop', join "\n",
+	map { "INSERT INTO $columns VALUES ($_->[0], '$_->[1]', $_->[2]);" } grep { $_->[1] <= 19970930 } @sample);
+Shop::sound($node, 'shop', 'row by row: nothing to find');
+is(Shop::sql($node, 'shop', $tiers), Shop::sql($node, 'shop', $by_hand), 'row by row: the tiers');
+
+# What others computed from it, up to 30 September 1997: weeks from the first visit to the last one and to that day, from the
+# facts; the number of other days with a purchase and what was spent on one of them, from the sales.
+Shop::sql($node, 'shop', q{CREATE SCHEMA oracle;
+	CREATE TABLE oracle.summary (id bigint, frequency int, recency numeric, age numeric);
+	CREATE TABLE oracle.spent (id bigint, frequency int, recency numeric, age numeric, mean numeric)});
+Shop::sql($node, 'shop', "\\copy oracle.summary FROM '$data/cdnow_customers_summary.csv' (FORMAT csv, HEADER)\n"
+	  . "\\copy oracle.spent FROM '$data/cdnow_customers_summary_with_transactions.csv' (FORMAT csv, HEADER)");
+is(Shop::sql($node, 'shop', 'SELECT count(*) FROM oracle.summary JOIN oracle.spent USING (id)'), '2357', 'the answers are complete');
+is( Shop::sql($node, 'shop', q{
+		SELECT o.id, o.recency, o.age, f.first_visit_at, f.last_visit_at FROM oracle.summary o
+		LEFT JOIN customer_groups.customer_facts f ON f.customer_id = o.id
+		WHERE (abs((f.last_visit_at::date - f.first_visit_at::date) / 7.0 - o.recency) <= 0.0051
+			AND abs((date '1997-09-30' - f.first_visit_at::date) / 7.0 - o.age) <= 0.0051) IS NOT TRUE LIMIT 10}),
+	'', 'first and last visits are theirs');
+is( Shop::sql($node, 'shop', q{
+		SELECT o.id, o.frequency, o.mean, d.days, d.mean
+		FROM oracle.spent o
+		LEFT JOIN (
+			SELECT customer_id, count(*) - 1 AS days, coalesce(avg(spent) FILTER (WHERE place > 1), 0) AS mean
+			FROM (SELECT customer_id, sum(amount) AS spent, row_number() OVER (PARTITION BY customer_id ORDER BY sold_at::date) AS place
+				FROM customer_groups.sales GROUP BY customer_id, sold_at::date) s
+			GROUP BY customer_id) d ON d.customer_id = o.id
+		WHERE (d.days = o.frequency AND abs(d.mean - o.mean) <= 0.0051) IS NOT TRUE LIMIT 10}),
+	'', 'repeated purchases are theirs');
+
+$node->stop;
+done_testing();
