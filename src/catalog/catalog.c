@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/nbtree.h"
+#include "access/relation.h"
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -125,8 +126,8 @@ static const CgShape shapes[CG_TABLES] = {
 					 {{"id", INT4OID}, {"code", TEXTOID}, {"recorded_at", TIMESTAMPTZOID}}},
 	[CG_GROUPS] = {"groups", 0, {{0}}},
 	[CG_CATEGORIES] = {"categories", 0, {{0}}},
-	[CG_SETTINGS] = {"settings", 0, {{"currency", TEXTOID}}},
-	[CG_STORES] = {"stores", 0, {{"id", INT4OID}}},
+	[CG_SETTINGS] = {"settings", 0, {{0}}},
+	[CG_STORES] = {"stores", 1, {{"id", INT4OID}, {"currency", TEXTOID}}},
 	[CG_GROUP_STORE_PRICING] = {"group_store_pricing", 0, {{0}}},
 	[CG_LADDERS] = {"ladders", 0, {{0}}},
 	[CG_PROMOTIONS] = {"promotions", 0, {{0}}},
@@ -144,6 +145,7 @@ static const CgShape shapes[CG_TABLES] = {
 
 typedef struct CgTableInfo
 {
+	bool       fresh; /* no invalidation has come since the last look began */
 	bool       valid;
 	Oid        relid;
 	Oid        owner;
@@ -152,6 +154,7 @@ typedef struct CgTableInfo
 } CgTableInfo;
 
 static CgTableInfo tables[CG_TABLES];
+static uint64      source_changes;
 
 /* The enum type sale_kind, found with the table sales. */
 static const char *const sale_kinds[] = {"product", "refund", "prepaid", "pass", "no_show"};
@@ -178,13 +181,48 @@ cg_catalog_init(void)
 	CacheRegisterSyscacheCallback(AUTHOID, invalidate_rights, (Datum) 0);
 }
 
+/* Whether caches are built from a table; that of the stamps is looked at by itself. */
+static bool
+is_cached(CgTable table)
+{
+	switch (table)
+	{
+		case CG_CUSTOMERS:
+		case CG_CUSTOMER_FACTS:
+		case CG_ITEMS:
+		case CG_ITEM_CATEGORIES:
+		case CG_STORE_PRICES:
+		case CG_MEMBERS:
+		case CG_SALES:
+		case CG_SALE_LINES:
+		case CG_CACHE_STAMPS:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * A number that grows when a table that caches are built from may have become
+ * another one: what a DDL command does to it leaves no stamp.
+ */
+uint64
+cg_source_changes(void)
+{
+	if (!tables[CG_CACHE_STAMPS].valid)
+		find_table(CG_CACHE_STAMPS);
+	return source_changes;
+}
+
 static void
 invalidate_table(Datum arg, Oid relid)
 {
 	for (int i = 0; i < CG_TABLES; i++)
 		if (relid == InvalidOid || tables[i].relid == relid)
 		{
-			tables[i].valid = false;
+			tables[i].valid = tables[i].fresh = false;
+			if (is_cached(i))
+				source_changes++;
 			invalidate_rights((Datum) 0, 0, 0);
 		}
 }
@@ -241,7 +279,7 @@ cg_is_own_table(Relation rel)
 {
 	for (int i = 0; i < CG_TABLES; i++)
 	{
-		if (!tables[i].valid)
+		while (!tables[i].valid)
 			find_table((CgTable) i);
 		if (tables[i].relid == RelationGetRelid(rel))
 			return true;
@@ -298,12 +336,28 @@ find_table(CgTable table)
 						errhint("Run CREATE EXTENSION %s.", EXTENSION)));
 	check_version(extension);
 
+	info->valid = false;
 	info->relid = get_relname_relid(shape->name, namespace);
 	if (!OidIsValid(info->relid))
 		wrong_shape(shape->name, "The table is missing.");
-	info->valid = true;
-	rel = table_open(info->relid, AccessShareLock);
+	info->fresh = true;
+	rel = relation_open(info->relid, AccessShareLock);
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relhassubclass)
+		wrong_shape(shape->name, "It is not an ordinary table, or has children.");
 	info->owner = rel->rd_rel->relowner;
+	if (table == CG_CACHE_STAMPS)
+	{
+		static Oid last;
+
+		/* Rows are written past the executor, which knows no more than this. */
+		if (rel->rd_att->natts != CG_STAMPS_FOLDED + 1 ||
+			list_length(RelationGetIndexList(rel)) != 1)
+			wrong_shape(shape->name, "It has other columns or indexes.");
+		/* Another set of stamps says nothing about what caches hold. */
+		if (last != rel->rd_rel->relfilenode)
+			source_changes++;
+		last = rel->rd_rel->relfilenode;
+	}
 
 	for (int i = 0; i < CG_MAX_COLUMNS && shape->columns[i].name != NULL; i++)
 	{
@@ -344,6 +398,7 @@ find_table(CgTable table)
 			wrong_shape(shape->name, "Its primary key is missing or over other columns.");
 	}
 	table_close(rel, AccessShareLock);
+	info->valid = info->fresh;
 }
 
 /* Compares two dotted versions, as strcmp does. */
@@ -477,7 +532,7 @@ cg_check_view(void)
 
 	for (int i = 0; i < CG_TABLES; i++)
 	{
-		/* The settings say nothing about anybody, and the stamps are our own. */
+		/* What it reads of the settings is on every price tag; the stamps are our own. */
 		if (i == CG_SETTINGS || i == CG_CACHE_STAMPS)
 			continue;
 		table_close(cg_table_open((CgTable) i, AccessShareLock), NoLock);
@@ -554,11 +609,31 @@ statement_plan(CgStatement *statement)
 	return statement->plan;
 }
 
+/*
+ * The owner may have changed the types of columns: what C code is about to read
+ * must be what it was written for.
+ */
+static void
+check_result(const CgStatement *statement, TupleDesc desc)
+{
+	for (int i = 0; OidIsValid(statement->restypes[i]); i++)
+		if (desc == NULL || i >= desc->natts ||
+			TupleDescAttr(desc, i)->atttypid != statement->restypes[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a table of the extension does not have the shape that it needs"),
+					 errdetail("Column %d of \"%s\" is not of type %s.", i + 1, statement->sql,
+							   format_type_be(statement->restypes[i])),
+					 errhint("Undo the change of the table, or create the extension anew.")));
+}
+
 static int
-check_executed(int result)
+check_executed(const CgStatement *statement, int result)
 {
 	if (result < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+	if (SPI_processed > 0)
+		check_result(statement, SPI_tuptable == NULL ? NULL : SPI_tuptable->tupdesc);
 	return (int) SPI_processed;
 }
 
@@ -569,7 +644,8 @@ check_executed(int result)
 int
 cg_execute(CgStatement *statement, Datum *values, const char *nulls)
 {
-	return check_executed(SPI_execute_plan(statement_plan(statement), values, nulls, false, 0));
+	return check_executed(statement,
+						  SPI_execute_plan(statement_plan(statement), values, nulls, false, 0));
 }
 
 /*
@@ -579,14 +655,18 @@ cg_execute(CgStatement *statement, Datum *values, const char *nulls)
 int
 cg_execute_as_is(CgStatement *statement, Datum *values)
 {
-	return check_executed(SPI_execute_plan(statement_plan(statement), values, NULL, true, 0));
+	return check_executed(statement,
+						  SPI_execute_plan(statement_plan(statement), values, NULL, true, 0));
 }
 
 /* The same through a cursor, which the caller closes. */
 Portal
 cg_open_cursor(CgStatement *statement, Datum *values)
 {
-	return SPI_cursor_open(NULL, statement_plan(statement), values, NULL, true);
+	Portal portal = SPI_cursor_open(NULL, statement_plan(statement), values, NULL, true);
+
+	check_result(statement, portal->tupDesc);
+	return portal;
 }
 
 /*
@@ -597,9 +677,9 @@ int
 cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls)
 {
 	CommandCounterIncrement();
-	return check_executed(SPI_execute_snapshot(statement_plan(statement), values, nulls,
-											   GetLatestSnapshot(), InvalidSnapshot, true, false,
-											   0));
+	return check_executed(statement, SPI_execute_snapshot(statement_plan(statement), values, nulls,
+														  GetLatestSnapshot(), InvalidSnapshot,
+														  true, false, 0));
 }
 
 int
@@ -672,6 +752,20 @@ cg_lock_definition(CgTable table)
 {
 	table_close(cg_table_open(table, AccessShareLock), NoLock);
 	LockDatabaseObject(RelationRelationId, tables[table].relid, 1, ExclusiveLock);
+}
+
+/* A one-dimensional array, in the current memory context; nulls may be NULL. */
+Datum
+cg_make_array(Datum *values, bool *nulls, int n, Oid type)
+{
+	int   lower = 1;
+	int16 length;
+	bool  byval;
+	char  align;
+
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	return PointerGetDatum(
+		construct_md_array(values, nulls, 1, &n, &lower, type, length, byval, align));
 }
 
 /* Says that rows were taken as recorded before, if there were any. */

@@ -109,8 +109,8 @@ enum
 	CG_SEGMENTS_CODE,
 	CG_SEGMENTS_RECORDED_AT,
 
-	CG_SETTINGS_CURRENCY = 0,
 	CG_STORES_ID = 0,
+	CG_STORES_CURRENCY,
 
 	CG_STAMPS_STAMP = 0,
 	CG_STAMPS_KIND,
@@ -158,8 +158,9 @@ extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
 extern void  cg_scan_end(CgScan *scan);
 
 /* Rights. */
-extern void cg_check_view(void);
-extern bool cg_holds_level(const char *level);
+extern void   cg_check_view(void);
+extern uint64 cg_source_changes(void);
+extern bool   cg_holds_level(const char *level);
 
 /* Acting as the owner of a table; the caller restores on every path. */
 typedef struct CgUser
@@ -173,10 +174,12 @@ extern void cg_restore_user(const CgUser *saved);
 
 /* A statement whose plan is kept for the life of the backend. */
 #define CG_MAX_ARGS 10
+#define CG_MAX_RESULTS 16
 typedef struct CgStatement
 {
 	const char *sql;
-	Oid         argtypes[CG_MAX_ARGS + 1]; /* the first 0 ends them */
+	Oid         argtypes[CG_MAX_ARGS + 1];    /* the first 0 ends them */
+	Oid         restypes[CG_MAX_RESULTS + 1]; /* of the columns that C code reads */
 	SPIPlanPtr  plan;
 } CgStatement;
 
@@ -184,6 +187,8 @@ extern int    cg_execute(CgStatement *statement, Datum *values, const char *null
 extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
 extern Portal cg_open_cursor(CgStatement *statement, Datum *values);
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
+
+extern Datum cg_make_array(Datum *values, bool *nulls, int n, Oid type);
 
 /* The elements of an array of int8 without nulls, in the current memory context. */
 extern int cg_array_elements(Datum array, Datum **elements);

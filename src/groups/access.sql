@@ -149,9 +149,16 @@ BEGIN
 			USING ERRCODE = 'undefined_object', DETAIL = format('There is no role "%s".', role),
 				HINT = 'Give an existing role.';
 	END IF;
+	-- To revoke a level from the owner would take its own rights away.
+	IF role = (SELECT c.relowner FROM pg_class c WHERE c.oid = 'customer_groups.settings'::regclass) THEN
+		RAISE EXCEPTION 'the owner needs no access level'
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = format('Role %s owns the extension''s tables and may do everything.', role),
+				HINT = 'Give another role.';
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.check_role(regrole) IS 'Raises 42704 for an unknown role and 22004 for a null one.';
+COMMENT ON FUNCTION customer_groups.check_role(regrole) IS 'Raises 42704 for an unknown role, 22004 for a null one and 22023 for the tables'' owner.';
 
 CREATE VIEW customer_groups.access_levels WITH (security_invoker) AS
 	SELECT x.grantee::regrole AS role, a.attname::text AS level
@@ -189,7 +196,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.grant_access(regrole, text) IS
-	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level is 22023, an unknown role 42704, a null one 22004.';
+	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null one 22004.';
 
 CREATE FUNCTION customer_groups.revoke_access(role regrole, level text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -224,4 +231,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.revoke_access(regrole, text) IS
-	'Takes an access level, or all with null, from a role; what other levels of the role give stays. For the owner (42501); an unknown level is 22023, an unknown role 42704, a null one 22004; a level that the role does not hold is not an error.';
+	'Takes an access level, or all with null, from a role; what other levels of the role give stays. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null one 22004; a level that the role does not hold is not an error.';

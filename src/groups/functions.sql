@@ -430,8 +430,13 @@ COMMENT ON VIEW customer_groups.group_promotions IS 'The promotions of each grou
 CREATE FUNCTION customer_groups.delete_group(group_code text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$
+DECLARE
+	of_group int := customer_groups.group_id_of(group_code);
 BEGIN
-	DELETE FROM customer_groups.groups g WHERE g.id = customer_groups.group_id_of(group_code);
+	-- Customers before the group, in the order in which an upgrade locks them.
+	PERFORM customer_groups.lock_customers(ARRAY(
+		SELECT m.customer_id FROM customer_groups.members m WHERE m.group_id = of_group));
+	DELETE FROM customer_groups.groups g WHERE g.id = of_group;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.delete_group(text) IS

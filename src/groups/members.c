@@ -25,7 +25,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
@@ -115,13 +114,15 @@ static CgStatement delete_replaced = {
 		   "WHERE m.customer_id OPERATOR(pg_catalog.=) r.customer_id "
 		   "	AND m.group_id OPERATOR(pg_catalog.=) r.group_id "
 		   "RETURNING m.customer_id, m.group_id",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID},
+	.restypes = {INT8OID, INT4OID}};
 
 static CgStatement select_held = {
 	.sql = "SELECT m.customer_id, m.group_id FROM customer_groups.members m "
 		   "WHERE m.customer_id OPERATOR(pg_catalog.=) ANY ($1) "
 		   "	AND m.group_id OPERATOR(pg_catalog.=) ANY ($2)",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID},
+	.restypes = {INT8OID, INT4OID}};
 
 static void *
 grow(void *array, int max, Size size)
@@ -215,19 +216,6 @@ add_event(Events *events, const char *kind, const Membership *row)
 	events->added_now[i] = row->added_at == GetCurrentTransactionStartTimestamp();
 }
 
-static Datum
-make_array(Datum *values, bool *nulls, int n, Oid type)
-{
-	int   lower = 1;
-	int16 length;
-	bool  byval;
-	char  align;
-
-	get_typlenbyvalalign(type, &length, &byval, &align);
-	return PointerGetDatum(
-		construct_md_array(values, nulls, 1, &n, &lower, type, length, byval, align));
-}
-
 static void
 write_events(Events *events)
 {
@@ -235,13 +223,13 @@ write_events(Events *events)
 
 	if (events->n == 0)
 		return;
-	values[0] = make_array(events->kinds, NULL, events->n, TEXTOID);
-	values[1] = make_array(events->customers, NULL, events->n, INT8OID);
-	values[2] = make_array(events->groups, NULL, events->n, INT4OID);
-	values[3] = make_array(events->sources, NULL, events->n, TEXTOID);
-	values[4] = make_array(events->froms, events->no_from, events->n, DATEOID);
-	values[5] = make_array(events->untils, events->no_until, events->n, DATEOID);
-	values[6] = make_array(events->added, events->added_now, events->n, TIMESTAMPTZOID);
+	values[0] = cg_make_array(events->kinds, NULL, events->n, TEXTOID);
+	values[1] = cg_make_array(events->customers, NULL, events->n, INT8OID);
+	values[2] = cg_make_array(events->groups, NULL, events->n, INT4OID);
+	values[3] = cg_make_array(events->sources, NULL, events->n, TEXTOID);
+	values[4] = cg_make_array(events->froms, events->no_from, events->n, DATEOID);
+	values[5] = cg_make_array(events->untils, events->no_until, events->n, DATEOID);
+	values[6] = cg_make_array(events->added, events->added_now, events->n, TIMESTAMPTZOID);
 	cg_execute(&insert_events, values, NULL);
 }
 
@@ -262,41 +250,15 @@ write_moves(const Move *moves, int n)
 		columns[2][i] = Int32GetDatum(moves[i].from);
 		columns[3][i] = Int32GetDatum(moves[i].to);
 	}
-	values[0] = make_array(columns[0], NULL, n, INT8OID);
-	values[1] = make_array(columns[1], NULL, n, TEXTOID);
-	values[2] = make_array(columns[2], NULL, n, INT4OID);
-	values[3] = make_array(columns[3], NULL, n, INT4OID);
+	values[0] = cg_make_array(columns[0], NULL, n, INT8OID);
+	values[1] = cg_make_array(columns[1], NULL, n, TEXTOID);
+	values[2] = cg_make_array(columns[2], NULL, n, INT4OID);
+	values[3] = cg_make_array(columns[3], NULL, n, INT4OID);
 	cg_execute(&insert_moves, values, NULL);
 }
 
-/*
- * The tiers as they are now, in the current memory context: nested triggers may
- * ask the cache for another snapshot meanwhile.
- */
-typedef struct Tiers
-{
-	int     n;
-	CgTier *tiers;
-} Tiers;
-
-static Tiers
-copy_tiers(void)
-{
-	const CgDefinitions *definitions = cg_definitions(GetLatestSnapshot());
-	Tiers                result;
-
-	result.n = definitions->ntiers;
-	result.tiers = palloc((result.n + 1) * sizeof(CgTier));
-	for (int i = 0; i < result.n; i++)
-	{
-		result.tiers[i] = definitions->tiers[i];
-		result.tiers[i].ladder_code = pstrdup(definitions->tiers[i].ladder_code);
-	}
-	return result;
-}
-
 static const CgTier *
-find_tier(const Tiers *tiers, int32 group_id)
+find_tier(const CgTiers *tiers, int32 group_id)
 {
 	for (int i = 0; i < tiers->n; i++)
 		if (tiers->tiers[i].group_id == group_id)
@@ -322,7 +284,7 @@ compare_moves(const void *a, const void *b)
  * them was, if the same statement changed its group.
  */
 static Move *
-replace_tiers(const Tiers *tiers, Membership **given, const Membership **before, int n,
+replace_tiers(const CgTiers *tiers, Membership **given, const Membership **before, int n,
 			  int *nresult)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
@@ -366,8 +328,8 @@ replace_tiers(const Tiers *tiers, Membership **given, const Membership **before,
 									  Max(moves[i - 1].to, moves[i].to), moves[i].ladder),
 							errhint("Name one tier of each ladder.")));
 
-	values[0] = make_array(customers, NULL, nothers, INT8OID);
-	values[1] = make_array(groups, NULL, nothers, INT4OID);
+	values[0] = cg_make_array(customers, NULL, nothers, INT8OID);
+	values[1] = cg_make_array(groups, NULL, nothers, INT4OID);
 	nreplaced = cg_execute(&delete_replaced, values, NULL);
 	for (int i = 0; i < nreplaced; i++)
 	{
@@ -392,7 +354,7 @@ replace_tiers(const Tiers *tiers, Membership **given, const Membership **before,
  * ladder; who was given another one has moved already.
  */
 static void
-leave_tiers(const Tiers *tiers, Membership **lost, int n)
+leave_tiers(const CgTiers *tiers, Membership **lost, int n)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
 	Datum *customers = palloc((n + 1) * sizeof(Datum));
@@ -418,8 +380,8 @@ leave_tiers(const Tiers *tiers, Membership **lost, int n)
 		return;
 	for (int t = 0; t < tiers->n; t++)
 		groups[t] = Int32GetDatum(tiers->tiers[t].group_id);
-	values[0] = make_array(customers, NULL, nmoves, INT8OID);
-	values[1] = make_array(groups, NULL, tiers->n, INT4OID);
+	values[0] = cg_make_array(customers, NULL, nmoves, INT8OID);
+	values[1] = cg_make_array(groups, NULL, tiers->n, INT4OID);
 	nheld = cg_execute(&select_held, values, NULL);
 	qsort(moves, nmoves, sizeof(Move), compare_moves);
 	for (int i = 0; i < nheld; i++)
@@ -523,7 +485,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	int                ngiven = 0;
 	int                nlost = 0;
 	Events             events = {0};
-	Tiers              tiers;
+	CgTiers            tiers;
 	Move              *moves;
 	int                nmoves;
 	CgUser             saved;
@@ -570,7 +532,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 
 	check_one_customer(trigdata->tg_newtable != NULL ? &after : &before);
 	cg_become_owner(CG_MEMBERS, &saved);
-	tiers = copy_tiers();
+	tiers = cg_copy_tiers();
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
 	write_events(&events);
 	write_moves(moves, nmoves);
@@ -611,7 +573,8 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 			"JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) c.group_id "
 			"JOIN customer_groups.members m ON m.group_id OPERATOR(pg_catalog.=) g.id "
 			"ORDER BY c.place, m.customer_id",
-		.argtypes = {INT4ARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
+		.argtypes = {INT4ARRAYOID, TEXTARRAYOID, BOOLARRAYOID},
+		.restypes = {INT8OID, TEXTOID, BOOLOID, INT4OID}};
 	TriggerData    *trigdata = cg_check_trigger(fcinfo, "groups_changed", CG_GROUPS,
 												TRIGGER_EVENT_AFTER);
 	TupleDesc       desc = RelationGetDescr(trigdata->tg_relation);
@@ -692,9 +655,9 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 		/* Waits for changes of memberships in progress and keeps new ones waiting. */
 		table_close(cg_table_open(CG_MEMBERS, ShareRowExclusiveLock), NoLock);
 		cg_become_owner(CG_MEMBERS, &saved);
-		values[0] = make_array(groups, NULL, n, INT4OID);
-		values[1] = make_array(ladders, NULL, n, TEXTOID);
-		values[2] = make_array(leaves, NULL, n, BOOLOID);
+		values[0] = cg_make_array(groups, NULL, n, INT4OID);
+		values[1] = cg_make_array(ladders, NULL, n, TEXTOID);
+		values[2] = cg_make_array(leaves, NULL, n, BOOLOID);
 		if (cg_execute_latest(&select_conflict, values, NULL) > 0)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[0];

@@ -100,7 +100,8 @@ static void reload(CgStampKind kind, Datum keys, bool all);
 static CgCache       cache = {.name = "promotions", .kinds = "cp", .load = load, .reload = reload};
 static MemoryContext context;
 
-static CgPromotion *promotions; /* those of deleted ones are inactive */
+static CgPromotion *promotions; /* by place; some are unused */
+static int32        free_place; /* list of places to use again */
 static int          npromotions;
 static int          max_promotions;
 static HTAB        *places;
@@ -113,13 +114,15 @@ static HTAB        *categories;
 static uint32       question;
 
 static CgStatement select_categories = {
-	.sql = "SELECT id, parent_id FROM customer_groups.categories"};
+	.sql = "SELECT id, parent_id FROM customer_groups.categories", .restypes = {INT4OID, INT4OID}};
 
 static CgStatement select_promotions = {
 	.sql = "SELECT id, kind, value, level, starts_at, ends_at, groups_only, combinable, stage, "
 		   "		priority, min_quantity, min_order_value, max_discount, currency, active "
 		   "FROM customer_groups.promotions WHERE $2 OR id OPERATOR(pg_catalog.=) ANY ($1)",
-	.argtypes = {INT8ARRAYOID, BOOLOID}};
+	.argtypes = {INT8ARRAYOID, BOOLOID},
+	.restypes = {INT4OID, TEXTOID, NUMERICOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID,
+				 BOOLOID, INT4OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, TEXTOID, BOOLOID}};
 
 /* What is attached to promotions, in the order of attachment_kind. */
 typedef enum AttachmentKind
@@ -138,9 +141,9 @@ typedef enum AttachmentKind
 		.sql = "SELECT promotion_id, " column "::pg_catalog.int8 FROM customer_groups." table      \
 			   " WHERE $2 OR promotion_id OPERATOR(pg_catalog.=) ANY ($1)"                         \
 			   " ORDER BY 1, 2",                                                                   \
-		.argtypes = {                                                                              \
-			INT8ARRAYOID,                                                                          \
-			BOOLOID                                                                                \
+		.argtypes = {INT8ARRAYOID, BOOLOID}, .restypes = {                                         \
+			INT4OID,                                                                               \
+			INT8OID                                                                                \
 		}                                                                                          \
 	}
 
@@ -290,16 +293,7 @@ index_promotion(int place, bool add)
 	}
 }
 
-static void
-free_attachments(CgPromotion *promotion)
-{
-	if (promotion->covers != NULL)
-		pfree(promotion->covers);
-	promotion->covers = NULL;
-	promotion->ncovers = promotion->nstores = promotion->ngroups = promotion->nsegments = 0;
-}
-
-/* Forgets promotions; their places stay empty until they come back. */
+/* Forgets promotions and frees their places. */
 static void
 forget(Datum keys)
 {
@@ -314,8 +308,12 @@ forget(Datum keys)
 		if (entry == NULL)
 			continue;
 		index_promotion(entry->place, false);
-		free_attachments(&promotions[entry->place]);
-		promotions[entry->place].active = false;
+		if (promotions[entry->place].covers != NULL)
+			pfree(promotions[entry->place].covers);
+		memset(&promotions[entry->place], 0, sizeof(CgPromotion));
+		promotions[entry->place].next_free = free_place;
+		free_place = entry->place;
+		hash_search(places, &id, HASH_REMOVE, NULL);
 	}
 }
 
@@ -353,7 +351,12 @@ read_promotion(HeapTuple tuple, TupleDesc desc)
 	Datum           datum;
 	char           *word;
 
-	if (!exists)
+	if (!exists && free_place != NOWHERE)
+	{
+		entry->place = free_place;
+		free_place = promotions[free_place].next_free;
+	}
+	else if (!exists)
 	{
 		entry->place = NOWHERE;
 		if (npromotions == max_promotions)
@@ -619,7 +622,7 @@ load(void)
 
 	npromotions = nlinks = 0;
 	max_promotions = max_links = 256;
-	free_links = NOWHERE;
+	free_links = free_place = NOWHERE;
 	promotions = MemoryContextAlloc(context, max_promotions * sizeof(CgPromotion));
 	links = MemoryContextAlloc(context, max_links * sizeof(Link));
 	lists = lists_create(context, 256, NULL);

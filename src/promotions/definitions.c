@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
@@ -31,22 +32,26 @@ static MemoryContext context;
 static MemoryContext tier_context;
 
 static CgStatement select_settings = {.sql = "SELECT currency, timezone, rounding "
-											 "FROM customer_groups.settings"};
+											 "FROM customer_groups.settings",
+									  .restypes = {TEXTOID, TEXTOID, TEXTOID}};
 
 static CgStatement select_stores = {
 	.sql = "SELECT id, currency, timezone FROM customer_groups.stores "
 		   "WHERE $2 OR id OPERATOR(pg_catalog.=) ANY ($1)",
-	.argtypes = {INT8ARRAYOID, BOOLOID}};
+	.argtypes = {INT8ARRAYOID, BOOLOID},
+	.restypes = {INT4OID, TEXTOID, TEXTOID}};
 
 static CgStatement select_groups = {
 	.sql = "SELECT id, starts_on, coalesce(ends_on, 'infinity'), use_pricing "
 		   "FROM customer_groups.groups WHERE $2 OR id OPERATOR(pg_catalog.=) ANY ($1)",
-	.argtypes = {INT8ARRAYOID, BOOLOID}};
+	.argtypes = {INT8ARRAYOID, BOOLOID},
+	.restypes = {INT4OID, DATEOID, DATEOID, BOOLOID}};
 
 static CgStatement select_answers = {
 	.sql = "SELECT group_id, store_id, use_pricing FROM customer_groups.group_store_pricing "
 		   "WHERE $2 OR group_id OPERATOR(pg_catalog.=) ANY ($1)",
-	.argtypes = {INT8ARRAYOID, BOOLOID}};
+	.argtypes = {INT8ARRAYOID, BOOLOID},
+	.restypes = {INT4OID, INT4OID, BOOLOID}};
 
 static CgStatement select_tiers = {
 	.sql = "SELECT g.id, coalesce(g.ladder, 'default'), g.code, "
@@ -56,7 +61,8 @@ static CgStatement select_tiers = {
 		   "LEFT JOIN customer_groups.ladders l "
 		   "	ON l.code OPERATOR(pg_catalog.=) coalesce(g.ladder, 'default') "
 		   "WHERE g.upgrade_threshold IS NOT NULL "
-		   "ORDER BY 2, g.upgrade_threshold DESC, g.id"};
+		   "ORDER BY 2, g.upgrade_threshold DESC, g.id",
+	.restypes = {INT4OID, TEXTOID, TEXTOID, BOOLOID, INTERVALOID, NUMERICOID, DATEOID, DATEOID}};
 
 static HTAB *
 make_hash(const char *name, Size entrysize)
@@ -85,6 +91,37 @@ cg_definitions(Snapshot snapshot)
 	}
 	cg_cache_validate(&cache, snapshot);
 	return &definitions;
+}
+
+/*
+ * The tiers as they are now, whatever the isolation level, in the current memory
+ * context: for code that runs statements, whose triggers may ask the cache for
+ * another snapshot.
+ */
+CgTiers
+cg_copy_tiers(void)
+{
+	const CgDefinitions *now = cg_definitions(GetLatestSnapshot());
+	CgTiers              result;
+
+	result.timezone = now->settings.timezone;
+	result.n = now->ntiers;
+	result.tiers = palloc((result.n + 1) * sizeof(CgTier));
+	for (int i = 0; i < result.n; i++)
+	{
+		CgTier *tier = &result.tiers[i];
+
+		*tier = now->tiers[i];
+		tier->ladder_code = pstrdup(tier->ladder_code);
+		tier->code = pstrdup(tier->code);
+		tier->threshold = DatumGetNumericCopy(NumericGetDatum(tier->threshold));
+		if (tier->period != NULL)
+		{
+			tier->period = palloc(sizeof(Interval));
+			*tier->period = *now->tiers[i].period;
+		}
+	}
+	return result;
 }
 
 /* A store, or NULL when there is none; after cg_definitions(). */

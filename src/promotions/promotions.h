@@ -73,7 +73,16 @@ typedef struct CgDefinitions
 	CgTier    *tiers;
 } CgDefinitions;
 
+/* A copy of the tiers. */
+typedef struct CgTiers
+{
+	int     n;
+	CgTier *tiers;
+	pg_tz  *timezone; /* of the settings */
+} CgTiers;
+
 extern const CgDefinitions *cg_definitions(Snapshot snapshot);
+extern CgTiers              cg_copy_tiers(void);
 extern const CgStore       *cg_find_store(int32 id);
 extern const CgGroup       *cg_find_group(int32 id);
 extern bool cg_group_counts(const CgGroup *group, const int32 *store_id, DateADT day);
@@ -124,9 +133,10 @@ typedef struct CgPromotion
 	bool            has_min_quantity;
 	bool            has_min_order_value;
 	bool            has_max_discount;
-	bool            wide;    /* indexed without its groups: they are to be checked */
-	uint32          seen;    /* number of the question that last came across it */
-	int             ncovers; /* attachments, in one allocation with the first */
+	bool            wide;      /* indexed without its groups: they are to be checked */
+	uint32          seen;      /* number of the question that last came across it */
+	int32           next_free; /* of an unused place */
+	int             ncovers;   /* attachments, in one allocation with the first */
 	int             nstores;
 	int             ngroups;
 	int             nsegments;
@@ -200,6 +210,7 @@ typedef struct CgCache
 	void (*load)(void);
 	void (*reload)(CgStampKind kind, Datum keys, bool all);
 	bool          loaded;
+	uint64        sources;  /* cg_source_changes() when it was loaded */
 	CgSnapshotKey snapshot; /* last found good under this one */
 	MemoryContext context;  /* of the stamps known */
 	int           nstamps;

@@ -14,10 +14,18 @@
  * equal, so is what the snapshot would read.  The comparison is made once per
  * snapshot and local transaction, and again after a subtransaction has aborted.
  *
- * Editors never wait for or fail because of each other here: rows are only
- * added.  One stamp in FOLD_EVERY also folds: it deletes the rows that nobody
- * else is deleting and lists their numbers in a row of kind 'F'.  A cache that
- * knew all the numbers listed is still good; any other is loaded from the start.
+ * Editors never wait for each other here: rows are only added.  One stamp in
+ * FOLD_EVERY also folds: it deletes the rows that nobody else is deleting, that
+ * every snapshot of its transaction sees, and lists their numbers in a row of
+ * kind 'F'.  A cache that knew all the numbers listed is still good; any other
+ * is loaded from the start.
+ *
+ * To a SERIALIZABLE transaction, asking for a price is reading all that prices
+ * are made from: it holds a predicate lock on the stamps, and conflicts with
+ * editors as a scan of the tables would.
+ *
+ * What goes round the triggers (another definition of a table, DISABLE TRIGGER,
+ * the extension created anew) shows in the relcache: then everything is loaded.
  *
  * Memory: the stamps that a cache knows live in a context of their own under
  * CacheMemoryContext and are replaced whenever they change.
@@ -28,6 +36,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
@@ -329,12 +338,17 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 	bool          everything;
 	bool          something = false;
 	int           nkinds = strlen(cache->kinds);
+	uint64        sources;
 
+	if (cache->sources != cg_source_changes())
+		cache->loaded = false;
 	if (cache->loaded && same_snapshot(&cache->snapshot, snapshot))
 		return;
 	if (snapshot->snapshot_type != SNAPSHOT_MVCC)
 		elog(ERROR, "cache \"%s\" was asked for without an MVCC snapshot", cache->name);
 
+	/* Read before the tables: a change meanwhile makes it load again. */
+	sources = cg_source_changes();
 	PushActiveSnapshot(snapshot);
 	snapshot = GetActiveSnapshot();
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "customer_groups stamps seen",
@@ -377,11 +391,37 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 		know_stamps(cache, stamps, nstamps);
 	}
 	remember_snapshot(&cache->snapshot, snapshot);
+	cache->sources = sources;
 	cache->loaded = true;
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
 	PopActiveSnapshot();
+}
+
+/* Adds a stamp with the id of the present command; returns its number. */
+static int64
+insert_stamp(Relation rel, CgStampKind kind, const int64 *key, ArrayType *folded)
+{
+	Datum     values[CG_STAMPS_FOLDED + 1] = {0};
+	bool      nulls[CG_STAMPS_FOLDED + 1] = {false};
+	int64     number = nextval_internal(cg_stamp_sequence(), false);
+	HeapTuple tuple;
+
+	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = Int64GetDatum(number);
+	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = CharGetDatum(kind);
+	if (key != NULL)
+		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = Int64GetDatum(*key);
+	else
+		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = true;
+	if (folded != NULL)
+		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = PointerGetDatum(folded);
+	else
+		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = true;
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	return number;
 }
 
 /*
@@ -404,10 +444,16 @@ fold_stamps(Relation rel, CommandId cid)
 		bool      shouldfree;
 		HeapTuple tuple = ExecFetchSlotHeapTuple(slot, false, &shouldfree);
 
-		CHECK_FOR_INTERRUPTS();
-		/* What this very command has left cannot be deleted by it. */
-		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) &&
-			HeapTupleHeaderGetCmin(tuple->t_data) >= cid)
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+		/*
+		 * What this very command has left cannot be deleted by it.  What a
+		 * snapshot of this transaction may not see must not be folded either:
+		 * that snapshot would see the fold, and not the edit.
+		 */
+		if (TransactionIdIsCurrentTransactionId(xmin)
+				? HeapTupleHeaderGetCmin(tuple->t_data) >= cid
+				: !TransactionIdPrecedes(xmin, TransactionXmin))
 			continue;
 		stamp_from_slot(slot, &stamp);
 		tids[nseen] = slot->tts_tid;
@@ -424,23 +470,9 @@ fold_stamps(Relation rel, CommandId cid)
 			numbers[nfolded++] = numbers[i];
 	}
 	if (nfolded > 0)
-	{
-		Datum     values[4] = {0};
-		bool      nulls[4] = {true, true, true, true};
-		int64     number = nextval_internal(cg_stamp_sequence(), false);
-		HeapTuple tuple;
-
-		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = Int64GetDatum(number);
-		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = false;
-		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = CharGetDatum(CG_STAMP_FOLD);
-		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = false;
-		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = PointerGetDatum(
+		insert_stamp(
+			rel, CG_STAMP_FOLD, NULL,
 			construct_array(numbers, nfolded, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
-		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = false;
-		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-		CatalogTupleInsert(rel, tuple);
-		heap_freetuple(tuple);
-	}
 	pfree(tids);
 	pfree(numbers);
 }
@@ -454,11 +486,8 @@ leave_stamp(CgStampKind kind, bool any_key, int64 key)
 {
 	CommandId cid = GetCurrentCommandId(true);
 	Relation  rel;
-	Datum     values[4] = {0};
-	bool      nulls[4] = {true, true, true, true};
 	int64     number;
 	int       nkind = 0;
-	HeapTuple tuple;
 
 	if (left.lxid != cg_local_xid() || left.subxid != GetCurrentSubTransactionId() ||
 		left.cid != cid)
@@ -479,16 +508,7 @@ leave_stamp(CgStampKind kind, bool any_key, int64 key)
 		any_key = true;
 
 	rel = cg_table_open(CG_CACHE_STAMPS, RowExclusiveLock);
-	number = nextval_internal(cg_stamp_sequence(), false);
-	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = Int64GetDatum(number);
-	nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = false;
-	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = CharGetDatum(kind);
-	nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = false;
-	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = Int64GetDatum(key);
-	nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = any_key;
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
+	number = insert_stamp(rel, kind, any_key ? NULL : &key, NULL);
 	if (number % FOLD_EVERY == 0)
 		fold_stamps(rel, cid);
 	table_close(rel, NoLock);

@@ -27,11 +27,26 @@ CREATE TRIGGER discard_stamp BEFORE INSERT OR UPDATE OR DELETE ON customer_group
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.discard_stamp();
 ALTER TABLE customer_groups.cache_stamps ENABLE REPLICA TRIGGER discard_stamp;
 
+CREATE FUNCTION customer_groups.refuse_stamp() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	RAISE EXCEPTION 'stamps are not written by hand'
+		USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = format('%s on "%s" was refused: caches would take it for an edit, or miss one.', TG_OP, TG_TABLE_NAME),
+			HINT = 'Leave the table alone; it is folded by itself.';
+END
+$$;
+COMMENT ON FUNCTION customer_groups.refuse_stamp() IS 'Trigger: refuses to write stamps by SQL (55000).';
+CREATE TRIGGER refuse_stamp BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON customer_groups.cache_stamps
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_stamp();
+
 CREATE FUNCTION customer_groups.leave_stamp() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_leave_stamp' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.leave_stamp() IS 'Trigger (kind, key column): leaves a stamp for what the row is part of.';
 
 -- Each table that a cache is built from, with the kind and the column of its key.
+-- The trigger comes last by its name: others may still change the key.
 DO $$
 DECLARE
 	source record;
@@ -56,12 +71,12 @@ BEGIN
 		) AS s (name, kind, key)
 	LOOP
 		EXECUTE pg_catalog.format(
-			'CREATE TRIGGER leave_stamp BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.%1$I
+			'CREATE TRIGGER zz_leave_stamp BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.%1$I
 				FOR EACH ROW EXECUTE FUNCTION customer_groups.leave_stamp(%2$s);
-			CREATE TRIGGER leave_stamp_truncate BEFORE TRUNCATE ON customer_groups.%1$I
+			CREATE TRIGGER zz_leave_stamp_truncate BEFORE TRUNCATE ON customer_groups.%1$I
 				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.leave_stamp(%3$L);
-			ALTER TABLE customer_groups.%1$I ENABLE ALWAYS TRIGGER leave_stamp;
-			ALTER TABLE customer_groups.%1$I ENABLE ALWAYS TRIGGER leave_stamp_truncate',
+			ALTER TABLE customer_groups.%1$I ENABLE ALWAYS TRIGGER zz_leave_stamp;
+			ALTER TABLE customer_groups.%1$I ENABLE ALWAYS TRIGGER zz_leave_stamp_truncate',
 			source.name, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(source.kind), pg_catalog.quote_literal(source.key)),
 			source.kind);
 	END LOOP;

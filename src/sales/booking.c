@@ -79,7 +79,8 @@ static CgStatement update_facts = {
 		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
 		   "RETURNING visits, net_sales, first_visit_at, last_visit_at, skip_auto_upgrade",
 	.argtypes = {INT8OID, INT8OID, NUMERICOID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-				 TIMESTAMPTZOID}};
+				 TIMESTAMPTZOID},
+	.restypes = {INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID}};
 
 static CgStatement update_visit_times = {
 	.sql = "UPDATE customer_groups.customer_facts SET (first_visit_at, last_visit_at) = "

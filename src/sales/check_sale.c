@@ -89,18 +89,6 @@ check_amount(const StatementState *state, HeapTuple tuple, TupleDesc desc)
 								 : errhint("Only a sale of kind refund has a negative amount.")));
 }
 
-static bool
-customer_exists(int64 customer_id, Snapshot snapshot)
-{
-	CgScan scan;
-	bool   found;
-
-	cg_scan_begin(&scan, CG_CUSTOMERS, snapshot, 1, Int64GetDatum(customer_id), 0);
-	found = cg_scan_next(&scan);
-	cg_scan_end(&scan);
-	return found;
-}
-
 /* The customer must be there; the foreign key sees to it that it stays. */
 static void
 check_customer(StatementState *state, HeapTuple tuple, TupleDesc desc)
@@ -115,18 +103,37 @@ check_customer(StatementState *state, HeapTuple tuple, TupleDesc desc)
 	if (state->has_customer && state->customer_id == customer_id)
 		return;
 	/* Quick, but it can miss a row that is being updated: then look again. */
-	if (!customer_exists(customer_id, SnapshotSelf))
+	if (!cg_customer_exists(customer_id, SnapshotSelf))
 	{
 		bool found;
 
 		PushActiveSnapshot(GetLatestSnapshot());
-		found = customer_exists(customer_id, GetActiveSnapshot());
+		found = cg_customer_exists(customer_id, GetActiveSnapshot());
 		PopActiveSnapshot();
 		if (!found)
 			cg_unknown_customer(customer_id);
 	}
 	state->has_customer = true;
 	state->customer_id = customer_id;
+}
+
+/* Reads the currency of a store that the same statement has inserted. */
+static bool
+read_new_store(int32 store_id, char *currency)
+{
+	CgScan scan;
+	bool   found;
+
+	cg_scan_begin(&scan, CG_STORES, SnapshotSelf, 1, Int32GetDatum(store_id), 0);
+	found = cg_scan_next(&scan);
+	if (found)
+	{
+		bool isnull;
+
+		strlcpy(currency, TextDatumGetCString(cg_scan_get(&scan, CG_STORES_CURRENCY, &isnull)), 4);
+	}
+	cg_scan_end(&scan);
+	return found;
 }
 
 /* A rate is needed just where the store's currency is not the settings'. */
@@ -144,13 +151,14 @@ check_rate(StatementState *state, HeapTuple tuple, TupleDesc desc)
 		const CgDefinitions *definitions = cg_definitions(GetLatestSnapshot());
 		const CgStore       *store = cg_find_store(store_id);
 
-		if (store == NULL)
+		if (store == NULL && !read_new_store(store_id, state->currency))
 			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("unknown store"),
 							errdetail("There is no store with id %d.", store_id),
 							errhint("Insert the store first, or leave store_id null.")));
 		state->has_store = true;
 		state->store_id = store_id;
-		strcpy(state->currency, store->currency);
+		if (store != NULL)
+			strcpy(state->currency, store->currency);
 		strcpy(state->settings_currency, definitions->settings.currency);
 	}
 	if (has_store)

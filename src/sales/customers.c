@@ -32,6 +32,19 @@ compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Whether there is a customer, by a snapshot of any kind. */
+bool
+cg_customer_exists(int64 customer_id, Snapshot snapshot)
+{
+	CgScan scan;
+	bool   found;
+
+	cg_scan_begin(&scan, CG_CUSTOMERS, snapshot, 1, Int64GetDatum(customer_id), 0);
+	found = cg_scan_next(&scan);
+	cg_scan_end(&scan);
+	return found;
+}
+
 /*
  * Locks a customer to the end of the transaction by updating its facts row: at
  * REPEATABLE READ, a mere lock would let a transaction go on that does not see
@@ -59,8 +72,13 @@ cg_lock_customer(int64 customer_id)
 		ours = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 	}
 	cg_scan_end(&scan);
-	if (!ours)
-		cg_execute(&lock_facts, &id, NULL);
+	if (ours || cg_execute(&lock_facts, &id, NULL) > 0)
+		return;
+	if (cg_customer_exists(customer_id, SnapshotSelf))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a customer has no facts row"),
+						errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
+						errhint("Run customer_groups.rebuild_facts().")));
 }
 
 /*

@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
+#include "utils/snapshot.h"
+
 extern void cg_unknown_customer(int64 customer_id) pg_attribute_noreturn();
+extern bool cg_customer_exists(int64 customer_id, Snapshot snapshot);
 extern void cg_lock_customer(int64 customer_id);
 
 #endif

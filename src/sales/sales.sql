@@ -110,22 +110,29 @@ CREATE FUNCTION customer_groups.refuse_key_change() RETURNS trigger
 BEGIN
 	RAISE EXCEPTION 'the customer and recorded_at of a row in "%" cannot be changed', TG_TABLE_NAME
 		USING ERRCODE = 'object_not_in_prerequisite_state',
-			DETAIL = format('The row is of customer %s.',
-							CASE TG_TABLE_NAME WHEN 'customers' THEN to_jsonb(OLD) ->> 'id'
-								 ELSE to_jsonb(OLD) ->> 'customer_id' END),
-			HINT = 'Delete the row and insert it for the other customer.';
+			DETAIL = format('The row was %s.', to_jsonb(OLD) - '{name,email,phone,birth_date,attributes,contact_name,contact_info,description}'::text[]),
+			HINT = 'Delete the row and insert it anew.';
 END
 $$;
 COMMENT ON FUNCTION customer_groups.refuse_key_change() IS 'Trigger: refuses to move a row to another customer or to change recorded_at (55000).';
-CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.customers
-	FOR EACH ROW WHEN (OLD.id <> NEW.id OR OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();
-CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sales
-	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id OR OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();
-CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.members
-	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id OR OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();
+DO $$
+DECLARE
+	target record;
+BEGIN
+	FOR target IN
+		SELECT * FROM (VALUES
+			('settings', NULL), ('customers', 'id'), ('sales', 'customer_id'), ('members', 'customer_id'),
+			('groups', NULL), ('group_store_pricing', NULL)
+		) AS t (name, key)
+	LOOP
+		EXECUTE pg_catalog.format(
+			'CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.%I
+				FOR EACH ROW WHEN (OLD.recorded_at IS DISTINCT FROM NEW.recorded_at%s)
+				EXECUTE FUNCTION customer_groups.refuse_key_change()',
+			target.name, pg_catalog.replace(' OR OLD.key <> NEW.key', 'key', target.key));
+	END LOOP;
+END
+$$;
 
 CREATE FUNCTION customer_groups.refuse_truncate() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -133,11 +140,13 @@ CREATE FUNCTION customer_groups.refuse_truncate() RETURNS trigger
 BEGIN
 	RAISE EXCEPTION 'table "%" cannot be truncated', TG_TABLE_NAME
 		USING ERRCODE = 'feature_not_supported',
-			DETAIL = 'What is derived from its rows would be left behind.',
+			DETAIL = format('What follows from the rows of "%s" would be left behind.', TG_TABLE_NAME),
 			HINT = 'Use DELETE.';
 END
 $$;
 COMMENT ON FUNCTION customer_groups.refuse_truncate() IS 'Trigger: refuses TRUNCATE (0A000).';
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.settings
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.customers
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.sales

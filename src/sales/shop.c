@@ -26,19 +26,38 @@
 #include "promotions/promotions.h"
 
 /*
- * is_timezone(text)
+ * is_timezone(text): not for a name that SQL's AT TIME ZONE takes as an
+ * abbreviation with another meaning (CET is Central European Time to SET
+ * timezone, and an hour east of Greenwich all year to AT TIME ZONE).
  */
 PG_FUNCTION_INFO_V1(cg_is_timezone);
 Datum
 cg_is_timezone(PG_FUNCTION_ARGS)
 {
-	char  *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	pg_tz *timezone;
+	/* 2024-01-15 and 2024-07-15, noon UTC: summer in one half of the world or the other. */
+	static const TimestampTz samples[] = {INT64CONST(758635200000000), INT64CONST(774360000000000)};
+	char                    *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	pg_tz                   *timezone;
 
 	if (strlen(name) > TZ_STRLEN_MAX)
 		PG_RETURN_BOOL(false);
 	timezone = pg_tzset(name);
-	PG_RETURN_BOOL(timezone != NULL && pg_tz_acceptable(timezone));
+	if (timezone == NULL || !pg_tz_acceptable(timezone))
+		PG_RETURN_BOOL(false);
+	for (int i = 0; i < (int) lengthof(samples); i++)
+	{
+		struct pg_tm tm;
+		fsec_t       fsec;
+		int          tz;
+		Timestamp    ours;
+
+		if (timestamp2tm(samples[i], &tz, &tm, &fsec, NULL, timezone) != 0 ||
+			tm2timestamp(&tm, fsec, NULL, &ours) != 0 ||
+			ours != DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(0),
+														  TimestampTzGetDatum(samples[i]))))
+			PG_RETURN_BOOL(false);
+	}
+	PG_RETURN_BOOL(true);
 }
 
 /*

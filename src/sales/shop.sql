@@ -10,7 +10,7 @@ CREATE FUNCTION customer_groups.is_timezone(name text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'cg_is_timezone'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION customer_groups.is_timezone(text) IS
-	'Whether the name is a time zone that SET timezone accepts; null for null.';
+	'Whether the name is a time zone, and the same one to SET timezone and to AT TIME ZONE (CET is not: use Europe/Paris); null for null.';
 
 CREATE FUNCTION customer_groups.is_money(amount numeric) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'cg_is_money'

@@ -80,12 +80,14 @@ static MemoryContext named_context;
 static uint64        named_generation;
 static codes_hash   *named[KINDS];
 
-static CgStatement select_groups = {.sql = "SELECT id, code FROM customer_groups.groups"};
+static CgStatement select_groups = {.sql = "SELECT id, code FROM customer_groups.groups",
+									.restypes = {INT4OID, TEXTOID}};
 
 static CgStatement select_categories = {
 	.sql = "SELECT id, code, parent_id FROM customer_groups.categories"};
 
-static CgStatement select_brands = {.sql = "SELECT id, code FROM customer_groups.brands"};
+static CgStatement select_brands = {.sql = "SELECT id, code FROM customer_groups.brands",
+									.restypes = {INT4OID, TEXTOID}};
 
 static CgStatement select_segments = {
 	.sql = "SELECT id, code, name, color, show_label, rule FROM customer_groups.segments "

@@ -5,15 +5,17 @@
  * On each ladder the customer goes to the highest tier in effect whose threshold
  * the ladder's measure has reached, if that is higher than the present one.  A
  * present tier that is out of its dates, or whose membership is not valid today,
- * counts as none.  The caller holds the customers' facts rows, so that neither
- * their sales nor their memberships change meanwhile; tiers are read under the
- * latest snapshot at every isolation level.
+ * counts as none.  The caller holds the customers' facts rows, so that no booking
+ * and no new membership of theirs comes between; tiers are read under the
+ * latest snapshot at every isolation level, and no group becomes or ceases to be
+ * one meanwhile.
  *
  * The lower membership is replaced, and the events are written, by the trigger
  * on members, as for a tier given by hand.
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -49,7 +51,8 @@ static CgStatement select_window = {
 		   "FROM customer_groups.sales "
 		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
 		   "	AND sold_at OPERATOR(pg_catalog.>=) $2 AND sold_at OPERATOR(pg_catalog.<) $3",
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	.restypes = {INT8OID, NUMERICOID}};
 
 static CgStatement select_held = {
 	.sql = "SELECT customer_id, group_id, "
@@ -59,7 +62,8 @@ static CgStatement select_held = {
 		   "WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1) "
 		   "	AND group_id OPERATOR(pg_catalog.=) ANY ($2) "
 		   "ORDER BY customer_id",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, DATEOID}};
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, DATEOID},
+	.restypes = {INT8OID, INT4OID, BOOLOID}};
 
 static CgStatement insert_members = {
 	.sql =
@@ -115,24 +119,23 @@ measure(const CgTierCase *tier_case, const CgTier *tier, pg_tz *timezone)
 
 /*
  * Finds the tiers that a customer has earned, one on each ladder at most.
- * definitions lists the tiers of a ladder together, the highest first.
+ * tiers lists those of a ladder together, the highest first.
  */
 static int
-find_earned(const CgTierCase *tier_case, const CgDefinitions *definitions, DateADT today,
-			Earned *earned)
+find_earned(const CgTierCase *tier_case, const CgTiers *tiers, DateADT today, Earned *earned)
 {
 	int n = 0;
 	int i = 0;
 
-	while (i < definitions->ntiers)
+	while (i < tiers->n)
 	{
-		const CgTier *first = &definitions->tiers[i];
-		Numeric       reached = measure(tier_case, first, definitions->settings.timezone);
+		const CgTier *first = &tiers->tiers[i];
+		Numeric       reached = measure(tier_case, first, tiers->timezone);
 		bool          found = false;
 
-		for (; i < definitions->ntiers && definitions->tiers[i].ladder == first->ladder; i++)
+		for (; i < tiers->n && tiers->tiers[i].ladder == first->ladder; i++)
 		{
-			const CgTier *tier = &definitions->tiers[i];
+			const CgTier *tier = &tiers->tiers[i];
 
 			if (!found && in_effect(tier, today) &&
 				DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(reached),
@@ -158,8 +161,8 @@ compare_held(const void *a, const void *b)
 
 /* Whether the customer holds a tier of the same ladder that is as high. */
 static bool
-holds_as_high(const Earned *earned, const CgDefinitions *definitions, DateADT today,
-			  const Held *held, int nheld)
+holds_as_high(const Earned *earned, const CgTiers *tiers, DateADT today, const Held *held,
+			  int nheld)
 {
 	Held        key = {.customer_id = earned->customer_id};
 	const Held *at = bsearch(&key, held, nheld, sizeof(Held), compare_held);
@@ -169,9 +172,9 @@ holds_as_high(const Earned *earned, const CgDefinitions *definitions, DateADT to
 	while (at > held && at[-1].customer_id == earned->customer_id)
 		at--;
 	for (; at < held + nheld && at->customer_id == earned->customer_id; at++)
-		for (int i = 0; at->valid && i < definitions->ntiers; i++)
+		for (int i = 0; at->valid && i < tiers->n; i++)
 		{
-			const CgTier *tier = &definitions->tiers[i];
+			const CgTier *tier = &tiers->tiers[i];
 
 			if (tier->group_id == at->group_id && tier->ladder == earned->tier->ladder &&
 				in_effect(tier, today) &&
@@ -182,28 +185,21 @@ holds_as_high(const Earned *earned, const CgDefinitions *definitions, DateADT to
 	return false;
 }
 
-static Datum
-make_array(Datum *values, int n, Oid type)
-{
-	return PointerGetDatum(construct_array(values, n, type, type == INT8OID ? 8 : 4, true,
-										   type == INT8OID ? TYPALIGN_DOUBLE : TYPALIGN_INT));
-}
-
 /* The tiers held by those who have earned one. */
 static Held *
-read_held(const Earned *earned, int n, const CgDefinitions *definitions, DateADT today,
-		  Datum *scratch, int *nheld)
+read_held(const Earned *earned, int n, const CgTiers *tiers, DateADT today, Datum *scratch,
+		  int *nheld)
 {
 	Datum  values[3];
-	Datum *tiers = palloc(definitions->ntiers * sizeof(Datum));
+	Datum *group_ids = palloc(tiers->n * sizeof(Datum));
 	Held  *held;
 
 	for (int i = 0; i < n; i++)
 		scratch[i] = Int64GetDatum(earned[i].customer_id);
-	values[0] = make_array(scratch, n, INT8OID);
-	for (int i = 0; i < definitions->ntiers; i++)
-		tiers[i] = Int32GetDatum(definitions->tiers[i].group_id);
-	values[1] = make_array(tiers, definitions->ntiers, INT4OID);
+	values[0] = cg_make_array(scratch, NULL, n, INT8OID);
+	for (int i = 0; i < tiers->n; i++)
+		group_ids[i] = Int32GetDatum(tiers->tiers[i].group_id);
+	values[1] = cg_make_array(group_ids, NULL, tiers->n, INT4OID);
 	values[2] = DateADTGetDatum(today);
 	*nheld = cg_execute(&select_held, values, NULL);
 	held = MemoryContextAllocHuge(CurrentMemoryContext, (*nheld + 1) * sizeof(Held));
@@ -228,47 +224,51 @@ read_held(const Earned *earned, int n, const CgDefinitions *definitions, DateADT
 void
 cg_upgrade_tiers(const CgTierCase *cases, int n)
 {
-	const CgDefinitions *definitions = cg_definitions(GetLatestSnapshot());
-	DateADT              today;
-	Earned              *earned;
-	Held                *held;
-	Datum               *customers;
-	Datum               *groups;
-	Datum                values[2];
-	int                  nearned = 0;
-	int                  nheld;
-	int                  nupgraded = 0;
+	CgTiers tiers;
+	DateADT today;
+	Earned *earned;
+	Held   *held;
+	Datum  *customers;
+	Datum  *groups;
+	Datum   values[2];
+	int     nearned = 0;
+	int     nheld;
+	int     nupgraded = 0;
 
-	if (definitions->ntiers == 0 || n == 0)
+	if (n == 0 || cg_definitions(GetLatestSnapshot())->ntiers == 0)
 		return;
-	today = cg_day_of(GetCurrentTransactionStartTimestamp(), definitions->settings.timezone);
+	/* No group becomes a tier or ceases to be one from here on: see groups_changed. */
+	table_close(cg_table_open(CG_MEMBERS, RowExclusiveLock), NoLock);
+	tiers = cg_copy_tiers();
+	if (tiers.n == 0)
+		return;
+	today = cg_day_of(GetCurrentTransactionStartTimestamp(), tiers.timezone);
 
 	earned = MemoryContextAllocHuge(
-		CurrentMemoryContext,
-		(Size) n * (definitions->tiers[definitions->ntiers - 1].ladder + 1) * sizeof(Earned));
+		CurrentMemoryContext, (Size) n * (tiers.tiers[tiers.n - 1].ladder + 1) * sizeof(Earned));
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!cases[i].skip)
-			nearned += find_earned(&cases[i], definitions, today, &earned[nearned]);
+			nearned += find_earned(&cases[i], &tiers, today, &earned[nearned]);
 	}
 	if (nearned == 0)
 		return;
 
 	customers = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
 	groups = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
-	held = read_held(earned, nearned, definitions, today, customers, &nheld);
+	held = read_held(earned, nearned, &tiers, today, customers, &nheld);
 	for (int i = 0; i < nearned; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (holds_as_high(&earned[i], definitions, today, held, nheld))
+		if (holds_as_high(&earned[i], &tiers, today, held, nheld))
 			continue;
 		customers[nupgraded] = Int64GetDatum(earned[i].customer_id);
 		groups[nupgraded++] = Int32GetDatum(earned[i].tier->group_id);
 	}
 	if (nupgraded == 0)
 		return;
-	values[0] = make_array(customers, nupgraded, INT8OID);
-	values[1] = make_array(groups, nupgraded, INT4OID);
+	values[0] = cg_make_array(customers, NULL, nupgraded, INT8OID);
+	values[1] = cg_make_array(groups, NULL, nupgraded, INT4OID);
 	cg_execute(&insert_members, values, NULL);
 }

@@ -65,6 +65,14 @@ $$;
 SELECT pg_temp.check_role(r.role)
 FROM (VALUES ('Sales "Dept.", 1'), ('select'), ('Käse; DROP TABLE x; --')) AS r (role);
 
+-- The owner of the extension may do everything, also when it is a member of a role with a level.
+SELECT customer_groups.grant_access('shop_members', 'members') \g /dev/null
+SELECT lives_ok($$ INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900001, 900001), (900002, 900001) $$,
+    'a member of a role with the level "members" that owns the extension changes several customers');
+DELETE FROM customer_groups.members WHERE customer_id = 900001;
+DELETE FROM customer_groups.members WHERE customer_id = 900002;
+SELECT customer_groups.revoke_access('shop_members') \g /dev/null
+
 -- Through another role.
 SELECT customer_groups.grant_access('cg_test_cashiers', 'sell') \g /dev/null
 SELECT is(pg_temp.as_role('cg_test_cashier', 'INSERT INTO customer_groups.sales (customer_id, amount) VALUES (900001, 5)'),

@@ -182,12 +182,11 @@ FROM (VALUES
     ('a negative quantity', '1, 1, NULL, -1', '22023', '-1'),
     ('a quantity that is not a number', '1, 1, NULL, ''NaN''', '22023', 'NaN'),
     ('an infinite quantity', '1, 1, NULL, ''Infinity''', '22023', 'Infinity'),
-    ('a huge quantity', '1, 1, NULL, 1e14', '22023', '100000000000000'),
     ('a null quantity', '1, 1, NULL, NULL', '22004', ''),
     ('a negative order value', '1, 1, NULL, 1, -2', '22023', '-2'),
     ('an order value that is not a number', '1, 1, NULL, 1, ''NaN''', '22023', 'NaN'),
-    ('an infinite time', '1, 1, NULL, 1, NULL, ''infinity''', '22023', 'infinite'),
-    ('an infinite time in the past', '1, 1, NULL, 1, NULL, ''-infinity''', '22023', 'infinite'),
+    ('an infinite time', '1, 1, NULL, 1, NULL, ''infinity''', '22023', '\minfinity\M'),
+    ('an infinite time in the past', '1, 1, NULL, 1, NULL, ''-infinity''', '22023', '-infinity\M'),
     ('a null time', '1, 1, NULL, 1, NULL, NULL', '22004', '')
 ) AS v (what, arguments, state, detail), unnest(ARRAY['effective_discount', 'effective_price']) AS function;
 
@@ -298,6 +297,7 @@ FROM (VALUES
     ('a least quantity above 0', 'UPDATE customer_groups.promotions SET min_quantity = 0.00000001 WHERE id = 1'),
     ('settings without another currency', 'INSERT INTO customer_groups.settings (timezone) VALUES (''Asia/Seoul'')'),
     ('a quantity of almost nothing', 'SELECT customer_groups.effective_price(1, 1, NULL, 0.00000001)'),
+    ('a huge quantity', 'SELECT customer_groups.effective_price(1, 1, NULL, 1e14)'),
     ('a null item', 'SELECT customer_groups.effective_price(1, NULL)')
 ) AS v (what, command);
 SELECT pg_temp.refused('the currency of settings changed later', 'UPDATE customer_groups.settings SET currency = ''EUR''', '55000', 'USD');

@@ -172,7 +172,7 @@ for my $bad (
 	($status, $out, $err) = $node->psql('hostile', $bad->[0], @Shop::as_owner);
 	like($err, qr/ERROR:  \Q$bad->[1]\E/, "refused as everywhere: $bad->[0]");
 }
-Shop::sql($node, 'hostile', 'DELETE FROM customer_groups.sales; DELETE FROM customer_groups.customers; DELETE FROM customer_groups.groups; DROP EXTENSION customer_groups');
+Shop::sql($node, 'hostile', 'DELETE FROM customer_groups.sales; DELETE FROM customer_groups.customers; DELETE FROM customer_groups.segments; DELETE FROM customer_groups.groups; DROP EXTENSION customer_groups');
 pass('and is dropped');
 
 # ---------------------------------------------------------------------------------------------

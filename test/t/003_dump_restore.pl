@@ -13,12 +13,14 @@ my $node = Shop::server('main');
 $node->start;
 Shop::create($node, 'shop');
 Shop::fill($node, 'shop');
-$node->safe_psql('postgres', 'CREATE ROLE other_owner LOGIN');
+$node->safe_psql('postgres', 'CREATE ROLE other_owner LOGIN; CREATE ROLE viewer LOGIN; CREATE ROLE seller');
+Shop::sql($node, 'shop', q{SELECT customer_groups.grant_access('viewer', 'view'), customer_groups.grant_access('seller', 'sell')});
 
 my $prices = q{
 	SELECT c.id, i.id, s, customer_groups.effective_price(c.id, i.id, s)
 	FROM customer_groups.customers AS c, customer_groups.items AS i, unnest(ARRAY[NULL, 1, 2]) AS s
 	WHERE c.id % 5 = 0 ORDER BY 1, 2, 3};
+my $levels = 'SELECT * FROM customer_groups.access_levels ORDER BY role::text, level';
 my $contents = Shop::contents($node, 'shop');
 my $answers = Shop::sql($node, 'shop', $prices);
 my $dir = PostgreSQL::Test::Utils::tempdir;
@@ -66,6 +68,9 @@ sub restored
 			WHERE relnamespace = 'customer_groups'::regnamespace AND relkind IN ('r', 'v', 'S')}),
 		$owner, "$database: it belongs to who restored it");
 
+	is($node->safe_psql($database, $levels, @as), "seller|sell\nviewer|view", "$database: the access levels are the same");
+	is($node->safe_psql($database, $prices, extra_params => [ '-U', 'viewer' ]), $answers, "$database: who may ask for prices still may");
+
 	# Customer 41 has 50 and gold by hand; customer 11 is left out; customer 42 is new.
 	$node->safe_psql($database, q{
 		INSERT INTO customer_groups.customers (name) VALUES ('New');
@@ -84,7 +89,7 @@ sub restored
 		DELETE FROM customer_groups.sale_lines WHERE sale_id % 3 = 0;
 		DELETE FROM customer_groups.sales WHERE id % 3 = 0;
 		DELETE FROM customer_groups.customers WHERE NOT EXISTS (SELECT FROM customer_groups.sales WHERE customer_id = customers.id);
-		DELETE FROM customer_groups.groups WHERE code = 'club';
+		DELETE FROM customer_groups.groups WHERE code = 'regular';
 		UPDATE customer_groups.promotions SET value = 20 WHERE id = 1}, @as);
 	Shop::sound($node, $database, "$database: and it stays sound");
 	is($node->safe_psql($database, 'SELECT discount FROM customer_groups.effective_price(NULL, 2)', @as), '0.60', "$database: an edited promotion counts");

@@ -58,7 +58,7 @@ Shop::sql($publisher, 'shop', q{
 	UPDATE customer_groups.sales SET amount = amount + 1 WHERE kind = 'product';
 	DELETE FROM customer_groups.sales WHERE kind = 'pass';
 	DELETE FROM customer_groups.members WHERE customer_id = 4;
-	DELETE FROM customer_groups.groups WHERE code = 'club'});
+	DELETE FROM customer_groups.groups WHERE code = 'regular'});
 $publisher->wait_for_catchup('everything');
 is($session->query($price), '(1.50,0.75,0.75,{4})', 'so are others');
 same('after sales');
