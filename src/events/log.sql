@@ -35,7 +35,8 @@ BEGIN
 		FROM (SELECT to_jsonb(o) AS old FROM old_rows o) r;
 	END IF;
 	IF restored > 0 THEN
-		RAISE WARNING '% rows of table % were recorded before and are taken as they are', restored, TG_TABLE_NAME
+		RAISE WARNING '%', CASE restored WHEN 1 THEN format('1 row of table %s was recorded before and is taken as it is', TG_TABLE_NAME)
+								ELSE format('%s rows of table %s were recorded before and are taken as they are', restored, TG_TABLE_NAME) END
 			USING DETAIL = 'Their recorded_at is not the time of this transaction, as in a restore: no events follow from them.',
 				HINT = 'Leave recorded_at to its default for new rows.';
 	END IF;

@@ -172,7 +172,7 @@ FROM (VALUES
      'member_added 1 a1, member_added 1 b1, member_added 2 a1'),
     ('UPDATE customer_groups.members SET valid_until = valid_until', NULL),
     ('UPDATE customer_groups.members SET added_by = ''somebody''', NULL),
-    ('UPDATE customer_groups.members SET source = ''bulk'' WHERE group_id = 900001', 'member_changed 1 a1, member_changed 2 a1'),
+    ('UPDATE customer_groups.members SET source = ''bulk'' WHERE customer_id = 900002', 'member_changed 2 a1'),
     ('UPDATE customer_groups.members SET group_id = 900002 WHERE customer_id = 900002', 'member_removed 2 a1, member_added 2 b1'),
     ('UPDATE customer_groups.members SET group_id = 900011 WHERE customer_id = 900002', 'member_removed 2 b1, member_added 2 silver, tier_changed 2 silver'),
     ('UPDATE customer_groups.members SET group_id = 900012 WHERE customer_id = 900002', 'member_removed 2 silver, member_added 2 gold, tier_changed 2 silver gold'),
@@ -332,7 +332,7 @@ BEGIN
         WHEN SQLSTATE 'UNDOO' THEN outcome := 'taken back';
         WHEN check_violation OR invalid_parameter_value OR object_not_in_prerequisite_state OR unique_violation THEN outcome := SQLSTATE;
     END;
-    INSERT INTO operations VALUES (substring(statement FROM '^(?:SELECT (?:\* FROM )?customer_groups\.\w+|\w+ \w+ \S+)'), outcome);
+    INSERT INTO operations VALUES (substring(statement FROM '^(?:SELECT (?:\* FROM )?|INSERT INTO |UPDATE |DELETE FROM )customer_groups\.\w+'), outcome);
 
     -- Each difference is one event, and each event one difference.
     INSERT INTO mistakes
@@ -360,7 +360,8 @@ BEGIN
     UPDATE lives AS l SET source = m.source, valid_from = m.valid_from, valid_until = m.valid_until, added_at = m.added_at
     FROM customer_groups.members AS m
     WHERE l.customer_id = m.customer_id AND l.group_id = m.group_id AND l.ended IS NULL;
-    UPDATE lives AS l SET code = g.code, name = g.name FROM customer_groups.groups AS g WHERE g.id = l.group_id;
+    UPDATE lives AS l SET code = g.code, name = g.name
+    FROM customer_groups.groups AS g WHERE g.id = l.group_id AND l.ended IS NULL;
     DROP TABLE was;
     INSERT INTO looks VALUES (clock_timestamp());
 
@@ -404,11 +405,13 @@ $$;
 
 SELECT is_empty('SELECT * FROM mistakes', 'after each of 500 random changes the log has just what happened, and says what is');
 SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'all is well at the end');
+-- A group has its present name, one that is gone the name that it had when the customer left it.
+UPDATE lives AS l SET code = g.code, name = g.name FROM customer_groups.groups AS g WHERE g.id = l.group_id;
 SELECT is_empty($$
     SELECT at - now(), c, log, remembered
     FROM (SELECT l.at, 900010 + i AS c, pg_temp.remembered(900010 + i, l.at) AS remembered,
             (SELECT string_agg(o::text, ', ' ORDER BY o.group_code) FROM customer_groups.groups_of(900010 + i, l.at) AS o) AS log
-          FROM (SELECT at FROM (SELECT at, row_number() OVER (ORDER BY at) AS n FROM looks) AS s WHERE n % 3 = 0) AS l,
+          FROM (SELECT at FROM (SELECT at, row_number() OVER (ORDER BY at) AS n FROM looks) AS s WHERE n % 4 = 0) AS l,
             generate_series(1, 8) AS i) AS x
     WHERE log IS DISTINCT FROM remembered
     $$, 'groups_of tells of each moment what the test remembers');
@@ -417,7 +420,7 @@ SELECT ok((SELECT count(*) > 100 FROM lives), 'there were many memberships');
 SELECT ok((SELECT count(*) > 50 FROM lives WHERE ended IS NOT NULL), 'of which many have ended');
 SELECT ok((SELECT count(*) > 30 FROM customer_groups.events WHERE kind = 'tier_changed'), 'many moves between tiers');
 SELECT ok((SELECT count(*) > 50 FROM operations WHERE outcome = 'taken back'), 'and much that was taken back');
-SELECT ok((SELECT count(DISTINCT operation) FROM operations WHERE outcome = 'done') >= 18, 'by each road');
+SELECT ok((SELECT count(DISTINCT operation) FROM operations WHERE outcome = 'done') = 17, 'by each road');
 
 SELECT * FROM finish();
 ROLLBACK;

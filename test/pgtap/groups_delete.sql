@@ -35,7 +35,8 @@ $$;
 -- The events of a group since a number, without what differs between two groups.
 CREATE FUNCTION pg_temp.log_since(since bigint, of_group int, code text) RETURNS text
     LANGUAGE sql AS $$
-    SELECT string_agg(replace(replace(replace(format('%s %s %s', kind, customer_id, detail), code, 'CODE'), of_group::text, 'ID'), (of_group + 100)::text, 'ID + 100'), E'\n' ORDER BY id)
+    SELECT string_agg(replace(replace(replace(format('%s %s %s', kind, customer_id, detail), code, 'CODE'), of_group::text, 'ID'), (of_group + 100)::text, 'ID + 100'), E'\n'
+        ORDER BY kind, customer_id, promotion_id)
     FROM customer_groups.events WHERE id > since AND (group_id = of_group OR (kind = 'tier_changed' AND detail ->> 'from' = code))
 $$;
 

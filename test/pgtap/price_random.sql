@@ -525,7 +525,7 @@ INSERT INTO changes (keep, statement) VALUES
     (false, 'TRUNCATE customer_groups.promotion_groups'),
     (false, 'TRUNCATE customer_groups.promotion_stores, customer_groups.group_store_pricing'),
     (false, 'TRUNCATE customer_groups.promotion_items, customer_groups.promotion_categories, customer_groups.promotion_brands'),
-    (false, 'TRUNCATE customer_groups.settings');
+    (false, 'DELETE FROM customer_groups.settings');
 
 -- 40 questions: the first has a customer, an item and a store, and some of the others have the same.
 CREATE FUNCTION pg_temp.some_questions() RETURNS int[]

@@ -196,15 +196,16 @@ SELECT is_empty(
 ----------------------------------------------------------------------------------------------------------------------
 -- Triggers that stamp the caches fire whatever session_replication_role is
 ----------------------------------------------------------------------------------------------------------------------
-SELECT set_eq(
-    $$SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger WHERE tgfoid = 'customer_groups.leave_stamp()'::regprocedure AND tgenabled = 'A'$$,
+SELECT set_eq( -- 31: each row, before INSERT, UPDATE and DELETE; 34: before TRUNCATE
+    $$SELECT tgrelid::regclass::text, tgtype::int FROM pg_trigger WHERE tgfoid = 'customer_groups.leave_stamp()'::regprocedure AND tgenabled = 'A'$$,
     $$SELECT 'customer_groups.' || t, n FROM unnest(ARRAY['settings', 'stores', 'ladders', 'groups', 'group_store_pricing', 'categories',
-        'brands', 'segments', 'promotions', 'promotion_items', 'promotion_categories', 'promotion_brands', 'promotion_stores', 'promotion_groups',
-        'promotion_segments']) AS t, unnest(ARRAY['leave_stamp', 'leave_stamp_truncate']) AS n$$,
+        'brands', 'segments', 'promotions', 'promotion_items', 'promotion_categories', 'promotion_brands', 'promotion_stores',
+        'promotion_groups', 'promotion_segments']) AS t, unnest(ARRAY[31, 34]) AS n$$,
     'each table that is cached leaves stamps, always');
 SELECT is_empty(
     $$SELECT tgrelid::regclass, tgname FROM pg_trigger
-      WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM relations) AND tgname NOT LIKE 'leave\_stamp%' AND tgname <> 'discard_stamp' AND tgenabled <> 'O'$$,
+      WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM relations) AND tgenabled <> 'O'
+      AND tgfoid NOT IN ('customer_groups.leave_stamp()'::regprocedure, 'customer_groups.discard_stamp()'::regprocedure)$$,
     'other triggers do not fire on a subscriber');
 
 SELECT * FROM finish();
