@@ -55,6 +55,7 @@ SQL = \
 	src/events/log.sql \
 	src/groups/access.sql \
 	src/reports/integrity.sql \
+	src/catalog/restored.sql \
 	src/catalog/finish.sql
 
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql

@@ -24,6 +24,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/tuptable.h"
@@ -342,17 +343,17 @@ find_table(CgTable table)
 		wrong_shape(shape->name, "The table is missing.");
 	info->fresh = true;
 	rel = relation_open(info->relid, AccessShareLock);
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relhassubclass)
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		(rel->rd_rel->relhassubclass && find_inheritance_children(info->relid, NoLock) != NIL))
 		wrong_shape(shape->name, "It is not an ordinary table, or has children.");
 	info->owner = rel->rd_rel->relowner;
 	if (table == CG_CACHE_STAMPS)
 	{
 		static Oid last;
 
-		/* Rows are written past the executor, which knows no more than this. */
-		if (rel->rd_att->natts != CG_STAMPS_FOLDED + 1 ||
-			list_length(RelationGetIndexList(rel)) != 1)
-			wrong_shape(shape->name, "It has other columns or indexes.");
+		/* Rows are written past the executor, which alone can keep other indexes. */
+		if (list_length(RelationGetIndexList(rel)) != 1)
+			wrong_shape(shape->name, "It has another index than its primary key.");
 		/* Another set of stamps says nothing about what caches hold. */
 		if (last != rel->rd_rel->relfilenode)
 			source_changes++;
@@ -602,9 +603,10 @@ statement_plan(CgStatement *statement)
 
 		while (OidIsValid(statement->argtypes[nargs]))
 			nargs++;
-		plan = SPI_prepare(statement->sql, nargs, statement->argtypes);
+		plan = SPI_prepare_cursor(statement->sql, nargs, statement->argtypes,
+								  statement->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
 		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+			elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
 		if (SPI_keepplan(plan) != 0)
 			elog(ERROR, "SPI_keepplan failed");
 		statement->plan = plan;

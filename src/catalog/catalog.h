@@ -178,6 +178,7 @@ extern void cg_restore_user(const CgUser *saved);
 typedef struct CgStatement
 {
 	const char *sql;
+	bool        generic; /* one plan for all parameters: they are keys, or a few arrays of them */
 	Oid         argtypes[CG_MAX_ARGS + 1];    /* the first 0 ends them */
 	Oid         restypes[CG_MAX_RESULTS + 1]; /* of the columns that C code reads */
 	SPIPlanPtr  plan;

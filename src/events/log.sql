@@ -59,18 +59,6 @@ CREATE FUNCTION customer_groups.name_subject(row_value jsonb) RETURNS jsonb
 				 FROM customer_groups.stores s WHERE s.id = (row_value ->> 'store_id')::int), '{}') ELSE '{}' END;
 COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches.';
 
-CREATE FUNCTION customer_groups.refuse_recorded_at() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	RAISE EXCEPTION 'recorded_at of a row in "%" cannot be changed', TG_TABLE_NAME
-		USING ERRCODE = 'object_not_in_prerequisite_state',
-			DETAIL = format('It would change from %s to %s.', OLD.recorded_at, NEW.recorded_at),
-			HINT = 'Leave recorded_at as it is: it tells restored rows from new ones.';
-END
-$$;
-COMMENT ON FUNCTION customer_groups.refuse_recorded_at() IS 'Trigger: refuses to change recorded_at (55000).';
-
 DO $$
 DECLARE
 	source record;
@@ -91,14 +79,6 @@ BEGIN
 			CREATE TRIGGER log_delete AFTER DELETE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
 				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.log_change(%2$L, %3$L, %4$L)',
 			source.name, source.subject, source.group_key, source.promotion_key);
-	END LOOP;
-	FOR source IN
-		SELECT u.name FROM pg_catalog.unnest('{settings,groups,group_store_pricing,promotion_groups}'::pg_catalog.text[]) AS u (name)
-	LOOP
-		EXECUTE pg_catalog.format(
-			'CREATE TRIGGER refuse_recorded_at BEFORE UPDATE ON customer_groups.%I
-				FOR EACH ROW WHEN (OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-				EXECUTE FUNCTION customer_groups.refuse_recorded_at()', source.name);
 	END LOOP;
 END
 $$;

@@ -79,6 +79,7 @@ typedef struct Move
 } Move;
 
 static CgStatement insert_events = {
+	.generic = true,
 	.sql =
 		"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
 		"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
@@ -96,6 +97,7 @@ static CgStatement insert_events = {
 				 TIMESTAMPTZARRAYOID}};
 
 static CgStatement insert_moves = {
+	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
 		   "SELECT 'tier_changed', m.customer_id, t.id, pg_catalog.jsonb_build_object("
 		   "	'ladder', m.ladder, 'from', f.code, 'to', t.code) "
@@ -108,6 +110,7 @@ static CgStatement insert_moves = {
 	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID}};
 
 static CgStatement delete_replaced = {
+	.generic = true,
 	.sql = "DELETE FROM customer_groups.members m "
 		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (customer_id, "
 		   "group_id) "
@@ -118,6 +121,7 @@ static CgStatement delete_replaced = {
 	.restypes = {INT8OID, INT4OID}};
 
 static CgStatement select_held = {
+	.generic = true,
 	.sql = "SELECT m.customer_id, m.group_id FROM customer_groups.members m "
 		   "WHERE m.customer_id OPERATOR(pg_catalog.=) ANY ($1) "
 		   "	AND m.group_id OPERATOR(pg_catalog.=) ANY ($2)",

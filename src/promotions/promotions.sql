@@ -145,6 +145,3 @@ CREATE INDEX promotion_segments_segment_id_idx ON customer_groups.promotion_segm
 COMMENT ON TABLE customer_groups.promotion_segments IS 'Segments that a promotion is for.';
 COMMENT ON COLUMN customer_groups.promotion_segments.promotion_id IS 'Promotion.';
 COMMENT ON COLUMN customer_groups.promotion_segments.segment_id IS 'Segment.';
-CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.promotion_groups
-	FOR EACH ROW WHEN (OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();

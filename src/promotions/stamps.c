@@ -399,28 +399,38 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 	PopActiveSnapshot();
 }
 
+static void
+set_column(Datum *values, bool *nulls, int column, Datum value)
+{
+	AttrNumber attnum = cg_attnum(CG_CACHE_STAMPS, column);
+
+	values[attnum - 1] = value;
+	nulls[attnum - 1] = false;
+}
+
 /* Adds a stamp with the id of the present command; returns its number. */
 static int64
 insert_stamp(Relation rel, CgStampKind kind, const int64 *key, ArrayType *folded)
 {
-	Datum     values[CG_STAMPS_FOLDED + 1] = {0};
-	bool      nulls[CG_STAMPS_FOLDED + 1] = {false};
+	int       natts = RelationGetNumberOfAttributes(rel);
+	Datum    *values = palloc0(natts * sizeof(Datum));
+	bool     *nulls = palloc(natts * sizeof(bool));
 	int64     number = nextval_internal(cg_stamp_sequence(), false);
 	HeapTuple tuple;
 
-	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_STAMP) - 1] = Int64GetDatum(number);
-	values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KIND) - 1] = CharGetDatum(kind);
+	/* Columns that the owner has added stay null. */
+	memset(nulls, true, natts * sizeof(bool));
+	set_column(values, nulls, CG_STAMPS_STAMP, Int64GetDatum(number));
+	set_column(values, nulls, CG_STAMPS_KIND, CharGetDatum(kind));
 	if (key != NULL)
-		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = Int64GetDatum(*key);
-	else
-		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_KEY) - 1] = true;
+		set_column(values, nulls, CG_STAMPS_KEY, Int64GetDatum(*key));
 	if (folded != NULL)
-		values[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = PointerGetDatum(folded);
-	else
-		nulls[cg_attnum(CG_CACHE_STAMPS, CG_STAMPS_FOLDED) - 1] = true;
+		set_column(values, nulls, CG_STAMPS_FOLDED, PointerGetDatum(folded));
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
+	pfree(values);
+	pfree(nulls);
 	return number;
 }
 

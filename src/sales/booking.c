@@ -67,6 +67,7 @@ typedef struct Booking
 #include "lib/simplehash.h"
 
 static CgStatement update_facts = {
+	.generic = true,
 	.sql = "UPDATE customer_groups.customer_facts SET "
 		   "	visits = visits OPERATOR(pg_catalog.+) $2, "
 		   "	net_sales = net_sales OPERATOR(pg_catalog.+) $3, "
@@ -83,6 +84,7 @@ static CgStatement update_facts = {
 	.restypes = {INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID}};
 
 static CgStatement update_visit_times = {
+	.generic = true,
 	.sql = "UPDATE customer_groups.customer_facts SET (first_visit_at, last_visit_at) = "
 		   "	(SELECT pg_catalog.min(sold_at), pg_catalog.max(sold_at) "
 		   "	 FROM customer_groups.sales "

@@ -56,6 +56,7 @@ void
 cg_lock_customer(int64 customer_id)
 {
 	static CgStatement lock_facts = {
+		.generic = true,
 		.sql = "UPDATE customer_groups.customer_facts SET visits = visits "
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 		.argtypes = {INT8OID}};
@@ -190,11 +191,13 @@ PG_FUNCTION_INFO_V1(cg_customers_changed);
 Datum
 cg_customers_changed(PG_FUNCTION_ARGS)
 {
-	static CgStatement insert_facts = {.sql = "INSERT INTO customer_groups.customer_facts "
+	static CgStatement insert_facts = {.generic = true,
+									   .sql = "INSERT INTO customer_groups.customer_facts "
 											  "	(customer_id, registered_at, birth_date, "
 											  "skip_auto_upgrade) VALUES ($1, $2, $3, $4)",
 									   .argtypes = {INT8OID, TIMESTAMPTZOID, DATEOID, BOOLOID}};
 	static CgStatement update_facts = {
+		.generic = true,
 		.sql = "UPDATE customer_groups.customer_facts SET "
 			   "	registered_at = $2, birth_date = $3, skip_auto_upgrade = $4 "
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",

@@ -47,10 +47,10 @@ COMMENT ON COLUMN customer_groups.sale_line_promotions.discount IS 'Its share of
 
 CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sale_lines
 	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();
+	EXECUTE FUNCTION customer_groups.refuse_key_change('customer_id');
 CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sale_line_promotions
 	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();
+	EXECUTE FUNCTION customer_groups.refuse_key_change('customer_id');
 
 CREATE FUNCTION customer_groups.refuse_used_promotion() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -108,31 +108,21 @@ CREATE FUNCTION customer_groups.refuse_key_change() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	RAISE EXCEPTION 'the customer and recorded_at of a row in "%" cannot be changed', TG_TABLE_NAME
+	RAISE EXCEPTION 'the customer of a row in "%" cannot be changed', TG_TABLE_NAME
 		USING ERRCODE = 'object_not_in_prerequisite_state',
-			DETAIL = format('The row was %s.', to_jsonb(OLD) - '{name,email,phone,birth_date,attributes,contact_name,contact_info,description}'::text[]),
-			HINT = 'Delete the row and insert it anew.';
+			DETAIL = format('It is customer %s.', to_jsonb(OLD) ->> TG_ARGV[0]),
+			HINT = 'Delete the row and insert it for the other customer.';
 END
 $$;
-COMMENT ON FUNCTION customer_groups.refuse_key_change() IS 'Trigger: refuses to move a row to another customer or to change recorded_at (55000).';
-DO $$
-DECLARE
-	target record;
-BEGIN
-	FOR target IN
-		SELECT * FROM (VALUES
-			('settings', NULL), ('customers', 'id'), ('sales', 'customer_id'), ('members', 'customer_id'),
-			('groups', NULL), ('group_store_pricing', NULL)
-		) AS t (name, key)
-	LOOP
-		EXECUTE pg_catalog.format(
-			'CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.%I
-				FOR EACH ROW WHEN (OLD.recorded_at IS DISTINCT FROM NEW.recorded_at%s)
-				EXECUTE FUNCTION customer_groups.refuse_key_change()',
-			target.name, pg_catalog.replace(' OR OLD.key <> NEW.key', 'key', target.key));
-	END LOOP;
-END
-$$;
+COMMENT ON FUNCTION customer_groups.refuse_key_change() IS 'Trigger (column): refuses to move a row to another customer (55000).';
+CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.customers
+	FOR EACH ROW WHEN (OLD.id <> NEW.id) EXECUTE FUNCTION customer_groups.refuse_key_change('id');
+CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.sales
+	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
+	EXECUTE FUNCTION customer_groups.refuse_key_change('customer_id');
+CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.members
+	FOR EACH ROW WHEN (OLD.customer_id <> NEW.customer_id)
+	EXECUTE FUNCTION customer_groups.refuse_key_change('customer_id');
 
 CREATE FUNCTION customer_groups.refuse_truncate() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -44,6 +44,3 @@ COMMENT ON TABLE customer_groups.segment_members IS 'Who is in which tracked seg
 COMMENT ON COLUMN customer_groups.segment_members.segment_id IS 'Segment.';
 COMMENT ON COLUMN customer_groups.segment_members.customer_id IS 'Customer.';
 COMMENT ON COLUMN customer_groups.segment_members.entered_at IS 'Since when.';
-CREATE TRIGGER refuse_key_change BEFORE UPDATE ON customer_groups.segments
-	FOR EACH ROW WHEN (OLD.recorded_at IS DISTINCT FROM NEW.recorded_at)
-	EXECUTE FUNCTION customer_groups.refuse_key_change();

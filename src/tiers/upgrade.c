@@ -45,6 +45,7 @@ typedef struct Held
 } Held;
 
 static CgStatement select_window = {
+	.generic = true,
 	.sql = "SELECT pg_catalog.count(*) FILTER "
 		   "			(WHERE kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind), "
 		   "	coalesce(pg_catalog.sum(amount OPERATOR(pg_catalog.*) coalesce(rate, 1)), 0) "
@@ -55,6 +56,7 @@ static CgStatement select_window = {
 	.restypes = {INT8OID, NUMERICOID}};
 
 static CgStatement select_held = {
+	.generic = true,
 	.sql = "SELECT customer_id, group_id, "
 		   "	coalesce(valid_from OPERATOR(pg_catalog.<=) $3, true) "
 		   "		AND coalesce(valid_until OPERATOR(pg_catalog.>=) $3, true) "
@@ -66,6 +68,7 @@ static CgStatement select_held = {
 	.restypes = {INT8OID, INT4OID, BOOLOID}};
 
 static CgStatement insert_members = {
+	.generic = true,
 	.sql =
 		"INSERT INTO customer_groups.members AS m (customer_id, group_id, source) "
 		"SELECT customer_id, group_id, 'tier' "

@@ -131,15 +131,15 @@ FROM (VALUES
     ('a sale moved out of a foreign store', 'UPDATE customer_groups.sales SET store_id = NULL WHERE id = 1002', '23514', '0\.0007', NULL),
     ('a sale moved to an unknown store', 'UPDATE customer_groups.sales SET store_id = 88 WHERE id = 1001', '23503', '\m88\M', NULL),
     ('a sale moved to another customer', 'UPDATE customer_groups.sales SET customer_id = 2', '55000', '\m1\M', NULL),
-    ('another recorded_at of a sale', 'UPDATE customer_groups.sales SET recorded_at = ''2020-01-01''', '55000', '\m1\M', NULL),
+    ('another recorded_at of a sale', 'UPDATE customer_groups.sales SET recorded_at = ''2020-01-01''', '55000', '2020-01-01', NULL),
     ('a sale moved by a conflict', 'INSERT INTO customer_groups.sales (customer_id, id, amount) VALUES (1, 1001, 1)
         ON CONFLICT (customer_id, id) DO UPDATE SET customer_id = 2', '55000', '\m1\M', NULL),
     ('a sale made negative by a conflict', 'INSERT INTO customer_groups.sales (customer_id, id, amount) VALUES (1, 1001, 1)
         ON CONFLICT (customer_id, id) DO UPDATE SET amount = -8', '23514', '-8', NULL),
     ('a customer with another id', 'UPDATE customer_groups.customers SET id = 5 WHERE id = 2', '55000', '\m2\M', NULL),
-    ('another recorded_at of a customer', 'UPDATE customer_groups.customers SET recorded_at = ''2020-01-01'' WHERE id = 2', '55000', '\m2\M', NULL),
+    ('another recorded_at of a customer', 'UPDATE customer_groups.customers SET recorded_at = ''2020-01-01'' WHERE id = 2', '55000', '2020-01-01', NULL),
     ('a membership moved to another customer', 'UPDATE customer_groups.members SET customer_id = 2 WHERE group_id = 3', '55000', '\m1\M', NULL),
-    ('another recorded_at of a membership', 'UPDATE customer_groups.members SET recorded_at = ''2020-01-01''', '55000', '\m1\M', NULL),
+    ('another recorded_at of a membership', 'UPDATE customer_groups.members SET recorded_at = ''2020-01-01''', '55000', '2020-01-01', NULL),
     ('a line moved to another customer', 'UPDATE customer_groups.sale_lines SET customer_id = 2', '55000', '\m1\M', NULL),
     ('a promotion''s share moved to another customer', 'UPDATE customer_groups.sale_line_promotions SET customer_id = 2', '55000', '\m1\M', NULL),
     ('a customer with sales deleted', 'DELETE FROM customer_groups.customers WHERE id = 1', '23503', NULL, 'sales_customer_id_fkey'),

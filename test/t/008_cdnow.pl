@@ -1,6 +1,6 @@
 # A real purchase log, loaded at once, backwards, row by row and changed at random: the facts are those that others have computed.
 #
-# The log is not part of the project: it is looked for in ../shared/data/cdnow beside the tree. TREE names the tree where the
+# The log is not part of the project: it is looked for in ../shared/data/cdnow beside the tree. CUSTOMER_GROUPS_TREE names the tree where the
 # tests run in a copy of it.
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Shop;
 
-my $data = ($ENV{TREE} // '.') . '/../shared/data/cdnow';
+my $data = ($ENV{CUSTOMER_GROUPS_TREE} // '.') . '/../shared/data/cdnow';
 plan skip_all => 'the log is not there' if !-r "$data/CDNOW_master.txt.gz";
 
 # The log as [customer, day, dollars].
