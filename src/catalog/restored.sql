@@ -6,7 +6,7 @@ CREATE FUNCTION customer_groups.refuse_recorded_at() RETURNS trigger
 BEGIN
 	RAISE EXCEPTION 'recorded_at of a row in "%" cannot be changed', TG_TABLE_NAME
 		USING ERRCODE = 'object_not_in_prerequisite_state',
-			DETAIL = format('It would change from %s to %s.', OLD.recorded_at, NEW.recorded_at),
+			DETAIL = format('It would change from %s to %s.', OLD.recorded_at, coalesce(NEW.recorded_at::text, 'null')),
 			HINT = 'Leave recorded_at as it is: it tells restored rows from new ones.';
 END
 $$;

@@ -105,6 +105,29 @@ CREATE FUNCTION customer_groups.check_integrity()
 				JOIN customer_groups.categories c ON c.id = up.ancestor
 				WHERE c.parent_id IS NOT NULL AND up.ancestor <> up.id)
 		  SELECT up.id FROM up WHERE up.ancestor = up.id) u
+
+	-- Rules name what there is, and no segment names itself.
+	UNION ALL
+	SELECT 'rule names what does not exist', NULL, format('segment %s: %s %s', s.code, n.kind, n.code)
+	FROM customer_groups.segments s CROSS JOIN LATERAL customer_groups.rule_names(s.rule) n
+	WHERE NOT CASE n.kind
+		WHEN 'category' THEN EXISTS (SELECT FROM customer_groups.categories x WHERE x.code = n.code)
+		WHEN 'brand' THEN EXISTS (SELECT FROM customer_groups.brands x WHERE x.code = n.code)
+		WHEN 'item' THEN EXISTS (SELECT FROM customer_groups.items x WHERE x.external_id = n.code)
+		WHEN 'ladder' THEN n.code = 'default' OR EXISTS (SELECT FROM customer_groups.ladders x WHERE x.code = n.code)
+		WHEN 'segment' THEN EXISTS (SELECT FROM customer_groups.segments x WHERE x.code = n.code)
+		ELSE EXISTS (SELECT FROM customer_groups.groups x WHERE x.code = n.code) END
+	UNION ALL
+	SELECT 'segments go round in a circle', NULL, format('segment %s', u.code)
+	FROM (WITH RECURSIVE named (code, other) AS (
+				SELECT s.code, n.code FROM customer_groups.segments s
+				CROSS JOIN LATERAL customer_groups.rule_names(s.rule) n WHERE n.kind = 'segment'
+		  ), down (code, other) AS (
+				SELECT * FROM named
+			UNION
+				SELECT d.code, n.other FROM down d JOIN named n ON n.code = d.other
+				WHERE d.other <> d.code)
+		  SELECT down.code FROM down WHERE down.other = down.code) u
 $$;
 COMMENT ON FUNCTION customer_groups.check_integrity() IS
 	'Recomputes everything that is derived and makes every check between tables; one row for each difference (the customer is null where it concerns none), none on a healthy database. Slow: reads all tables, and needs the right to read them.';

@@ -164,7 +164,7 @@ for my $bad (
 	[ 'UPDATE customer_groups.promotions SET groups_only = false', 'promotion "1" cannot be opened to everybody' ],
 	[ 'UPDATE customer_groups.categories SET parent_id = 2', 'categories must not go round in a circle' ],
 	[ q{UPDATE customer_groups.settings SET currency = 'USD'}, 'the currency cannot be changed' ],
-	[ 'UPDATE customer_groups.customers SET recorded_at = NULL', 'the customer and recorded_at' ],
+	[ 'UPDATE customer_groups.customers SET recorded_at = NULL', 'recorded_at of a row in "customers" cannot be changed' ],
 	[ 'DELETE FROM customer_groups.promotions', 'promotion "1" cannot be deleted' ],
 	[ 'DELETE FROM customer_groups.events', 'events are append-only' ],
 	[ 'TRUNCATE customer_groups.members', 'table "members" cannot be truncated' ])
