@@ -354,6 +354,16 @@ find_table(CgTable table)
 		/* Rows are written past the executor, which alone can keep other indexes. */
 		if (list_length(RelationGetIndexList(rel)) != 1)
 			wrong_shape(shape->name, "It has another index than its primary key.");
+		for (int i = 0; i < rel->rd_att->natts; i++)
+		{
+			Form_pg_attribute column = TupleDescAttr(rel->rd_att, i);
+			bool              ours = false;
+
+			for (int k = CG_STAMPS_STAMP; k <= CG_STAMPS_FOLDED; k++)
+				ours = ours || strcmp(NameStr(column->attname), shape->columns[k].name) == 0;
+			if (!ours && !column->attisdropped && (column->attnotnull || column->attgenerated))
+				wrong_shape(shape->name, "It has another column that must have a value.");
+		}
 		/* Another set of stamps says nothing about what caches hold. */
 		if (last != rel->rd_rel->relfilenode)
 			source_changes++;

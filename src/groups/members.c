@@ -592,6 +592,7 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 	Datum *groups = palloc(max * sizeof(Datum));
 	Datum *ladders = palloc(max * sizeof(Datum));
 	Datum *leaves = palloc(max * sizeof(Datum));
+	bool   raised = false;
 	CgUser saved;
 
 	if (trigdata->tg_newtable == NULL || trigdata->tg_oldtable == NULL || id_attnum <= 0 ||
@@ -626,9 +627,18 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 			ladder = slot_getattr(slots[i], ladder_attnum, &isnull);
 			codes[i] = isnull ? pstrdup("default") : TextDatumGetCString(ladder);
 		}
-		if ((codes[0] == NULL) == (codes[1] == NULL) &&
-			(codes[0] == NULL || strcmp(codes[0], codes[1]) == 0))
+		if (codes[0] == NULL && codes[1] == NULL)
 			continue;
+		/* A raise, too: a sale that does not know of it would lower its members. */
+		if (codes[0] != NULL && codes[1] != NULL && strcmp(codes[0], codes[1]) == 0)
+		{
+			bool  isnull;
+			Datum before = slot_getattr(old, threshold_attnum, &isnull);
+			Datum after = slot_getattr(new, threshold_attnum, &isnull);
+
+			raised = raised || DatumGetBool(DirectFunctionCall2(numeric_gt, after, before));
+			continue;
+		}
 		for (int i = 0; i < 2; i++)
 		{
 			bool isnull;
@@ -650,14 +660,15 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 	ExecDropSingleTupleTableSlot(old);
 	ExecDropSingleTupleTableSlot(new);
 
+	/* Waits for bookings and changes of memberships in progress, and keeps new ones waiting. */
+	if (n > 0 || raised)
+		table_close(cg_table_open(CG_MEMBERS, ShareRowExclusiveLock), NoLock);
 	if (n > 0)
 	{
 		Datum values[3];
 		Move *moves;
 		int   nmoves;
 
-		/* Waits for changes of memberships in progress and keeps new ones waiting. */
-		table_close(cg_table_open(CG_MEMBERS, ShareRowExclusiveLock), NoLock);
 		cg_become_owner(CG_MEMBERS, &saved);
 		values[0] = cg_make_array(groups, NULL, n, INT4OID);
 		values[1] = cg_make_array(ladders, NULL, n, TEXTOID);

@@ -210,9 +210,10 @@ typedef struct CgCache
 	void (*load)(void);
 	void (*reload)(CgStampKind kind, Datum keys, bool all);
 	bool          loaded;
-	uint64        sources;  /* cg_source_changes() when it was loaded */
-	CgSnapshotKey snapshot; /* last found good under this one */
-	MemoryContext context;  /* of the stamps known */
+	uint64        sources;          /* cg_source_changes() when it was loaded */
+	bool          for_one_snapshot; /* which may be too old for anything else */
+	CgSnapshotKey snapshot;         /* last found good under this one */
+	MemoryContext context;          /* of the stamps known */
 	int           nstamps;
 	CgStamp      *stamps; /* that it has taken into account, ascending */
 } CgCache;

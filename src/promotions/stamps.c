@@ -136,6 +136,29 @@ remember_snapshot(CgSnapshotKey *key, Snapshot snapshot)
 	key->lxid = cg_local_xid();
 }
 
+/*
+ * Whether a snapshot sees all that has been committed by now.
+ */
+static bool
+sees_all_committed(Snapshot snapshot)
+{
+	Snapshot latest;
+
+	/* A parallel worker cannot tell, and ends soon. */
+	if (IsInParallelMode())
+		return false;
+	latest = GetLatestSnapshot();
+	if (TransactionIdPrecedes(snapshot->xmax, latest->xmax))
+		return false;
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		if (!XidInMVCCSnapshot(snapshot->xip[i], latest))
+			return false;
+	for (int32 i = 0; i < snapshot->subxcnt; i++)
+		if (!XidInMVCCSnapshot(snapshot->subxip[i], latest))
+			return false;
+	return true;
+}
+
 static int
 compare_stamps(const void *a, const void *b)
 {
@@ -340,17 +363,26 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 	int           nkinds = strlen(cache->kinds);
 	uint64        sources;
 
-	if (cache->sources != cg_source_changes())
-		cache->loaded = false;
-	if (cache->loaded && same_snapshot(&cache->snapshot, snapshot))
+	if (cache->loaded && cache->sources == cg_source_changes() &&
+		same_snapshot(&cache->snapshot, snapshot))
 		return;
 	if (snapshot->snapshot_type != SNAPSHOT_MVCC)
 		elog(ERROR, "cache \"%s\" was asked for without an MVCC snapshot", cache->name);
 
-	/* Read before the tables: a change meanwhile makes it load again. */
-	sources = cg_source_changes();
 	PushActiveSnapshot(snapshot);
 	snapshot = GetActiveSnapshot();
+
+	/*
+	 * A change of the tables that left no stamp may not be seen by an older
+	 * snapshot: what is loaded under it is good for it alone.  The number is
+	 * read before the tables, so that a change meanwhile makes us load again.
+	 */
+	sources = cg_source_changes();
+	if (cache->sources != sources || cache->for_one_snapshot)
+	{
+		cache->loaded = false;
+		cache->for_one_snapshot = !sees_all_committed(snapshot);
+	}
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "customer_groups stamps seen",
 									ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(scratch);
