@@ -49,7 +49,8 @@
 typedef struct CgColumn
 {
 	const char *name;
-	Oid         type; /* InvalidOid: a type of our own */
+	Oid         type;     /* InvalidOid: a type of our own */
+	bool        nullable; /* C code takes care of nulls */
 } CgColumn;
 
 typedef struct CgShape
@@ -64,7 +65,7 @@ static const CgShape shapes[CG_TABLES] = {
 					  1,
 					  {{"id", INT8OID},
 					   {"registered_at", TIMESTAMPTZOID},
-					   {"birth_date", DATEOID},
+					   {"birth_date", DATEOID, true},
 					   {"skip_auto_upgrade", BOOLOID},
 					   {"recorded_at", TIMESTAMPTZOID},
 					   {"attributes", JSONBOID}}},
@@ -78,40 +79,40 @@ static const CgShape shapes[CG_TABLES] = {
 							{"pass_purchases", INT8OID},
 							{"no_shows", INT8OID},
 							{"registered_at", TIMESTAMPTZOID},
-							{"first_visit_at", TIMESTAMPTZOID},
-							{"last_visit_at", TIMESTAMPTZOID},
-							{"birth_date", DATEOID}}},
+							{"first_visit_at", TIMESTAMPTZOID, true},
+							{"last_visit_at", TIMESTAMPTZOID, true},
+							{"birth_date", DATEOID, true}}},
 	[CG_ITEMS] = {"items",
 				  1,
 				  {{"id", INT8OID},
-				   {"brand_id", INT4OID},
-				   {"price", NUMERICOID},
-				   {"min_price", NUMERICOID},
-				   {"external_id", TEXTOID}}},
+				   {"brand_id", INT4OID, true},
+				   {"price", NUMERICOID, true},
+				   {"min_price", NUMERICOID, true},
+				   {"external_id", TEXTOID, true}}},
 	[CG_ITEM_CATEGORIES] = {"item_categories", 2, {{"item_id", INT8OID}, {"category_id", INT4OID}}},
 	[CG_STORE_PRICES] = {"store_prices",
 						 2,
 						 {{"item_id", INT8OID},
 						  {"store_id", INT4OID},
-						  {"price", NUMERICOID},
-						  {"min_price", NUMERICOID}}},
+						  {"price", NUMERICOID, true},
+						  {"min_price", NUMERICOID, true}}},
 	[CG_MEMBERS] = {"members",
 					2,
 					{{"customer_id", INT8OID},
 					 {"group_id", INT4OID},
 					 {"source", TEXTOID},
-					 {"valid_from", DATEOID},
-					 {"valid_until", DATEOID},
+					 {"valid_from", DATEOID, true},
+					 {"valid_until", DATEOID, true},
 					 {"added_at", TIMESTAMPTZOID},
 					 {"recorded_at", TIMESTAMPTZOID}}},
 	[CG_SALES] = {"sales",
 				  2,
 				  {{"customer_id", INT8OID},
 				   {"id", INT8OID},
-				   {"store_id", INT4OID},
+				   {"store_id", INT4OID, true},
 				   {"kind", InvalidOid},
 				   {"amount", NUMERICOID},
-				   {"rate", NUMERICOID},
+				   {"rate", NUMERICOID, true},
 				   {"sold_at", TIMESTAMPTZOID},
 				   {"recorded_at", TIMESTAMPTZOID}}},
 	[CG_SALE_LINES] = {"sale_lines",
@@ -121,27 +122,66 @@ static const CgShape shapes[CG_TABLES] = {
 						{"line_no", INT4OID},
 						{"item_id", INT8OID},
 						{"quantity", NUMERICOID}}},
-	[CG_BRANDS] = {"brands", 0, {{0}}},
+	[CG_BRANDS] = {"brands", 0, {{"id", INT4OID}, {"code", TEXTOID}}},
 	[CG_SEGMENTS] = {"segments",
 					 0,
-					 {{"id", INT4OID}, {"code", TEXTOID}, {"recorded_at", TIMESTAMPTZOID}}},
-	[CG_GROUPS] = {"groups", 0, {{0}}},
-	[CG_CATEGORIES] = {"categories", 0, {{0}}},
-	[CG_SETTINGS] = {"settings", 0, {{0}}},
-	[CG_STORES] = {"stores", 1, {{"id", INT4OID}, {"currency", TEXTOID}}},
-	[CG_GROUP_STORE_PRICING] = {"group_store_pricing", 0, {{0}}},
-	[CG_LADDERS] = {"ladders", 0, {{0}}},
-	[CG_PROMOTIONS] = {"promotions", 0, {{0}}},
-	[CG_PROMOTION_ITEMS] = {"promotion_items", 0, {{0}}},
-	[CG_PROMOTION_CATEGORIES] = {"promotion_categories", 0, {{0}}},
-	[CG_PROMOTION_BRANDS] = {"promotion_brands", 0, {{0}}},
-	[CG_PROMOTION_STORES] = {"promotion_stores", 0, {{0}}},
-	[CG_PROMOTION_GROUPS] = {"promotion_groups", 0, {{0}}},
-	[CG_PROMOTION_SEGMENTS] = {"promotion_segments", 0, {{0}}},
-	[CG_CACHE_STAMPS] =
-		{"cache_stamps",
+					 {{"id", INT4OID},
+					  {"code", TEXTOID},
+					  {"recorded_at", TIMESTAMPTZOID},
+					  {"name", TEXTOID},
+					  {"color", TEXTOID},
+					  {"show_label", BOOLOID},
+					  {"rule", InvalidOid}}},
+	[CG_GROUPS] =
+		{"groups",
 		 0,
-		 {{"stamp", INT8OID}, {"kind", CHAROID}, {"key", INT8OID}, {"folded", INT8ARRAYOID}}},
+		 {{"id", INT4OID}, {"code", TEXTOID}, {"starts_on", DATEOID}, {"use_pricing", BOOLOID}}},
+	[CG_CATEGORIES] = {"categories", 0, {{"id", INT4OID}, {"code", TEXTOID}}},
+	[CG_SETTINGS] = {"settings",
+					 0,
+					 {{"currency", TEXTOID}, {"timezone", TEXTOID}, {"rounding", TEXTOID}}},
+	[CG_STORES] = {"stores", 1, {{"id", INT4OID}, {"currency", TEXTOID}, {"timezone", TEXTOID}}},
+	[CG_GROUP_STORE_PRICING] = {"group_store_pricing",
+								0,
+								{{"group_id", INT4OID},
+								 {"store_id", INT4OID},
+								 {"use_pricing", BOOLOID}}},
+	[CG_LADDERS] = {"ladders", 0, {{"code", TEXTOID}, {"measure", TEXTOID}}},
+	[CG_PROMOTIONS] = {"promotions",
+					   0,
+					   {{"id", INT4OID},
+						{"kind", TEXTOID},
+						{"value", NUMERICOID, true},
+						{"level", TEXTOID},
+						{"groups_only", BOOLOID},
+						{"combinable", BOOLOID},
+						{"stage", INT4OID},
+						{"priority", INT4OID},
+						{"active", BOOLOID}}},
+	[CG_PROMOTION_ITEMS] = {"promotion_items",
+							0,
+							{{"promotion_id", INT4OID}, {"item_id", INT8OID}}},
+	[CG_PROMOTION_CATEGORIES] = {"promotion_categories",
+								 0,
+								 {{"promotion_id", INT4OID}, {"category_id", INT4OID}}},
+	[CG_PROMOTION_BRANDS] = {"promotion_brands",
+							 0,
+							 {{"promotion_id", INT4OID}, {"brand_id", INT4OID}}},
+	[CG_PROMOTION_STORES] = {"promotion_stores",
+							 0,
+							 {{"promotion_id", INT4OID}, {"store_id", INT4OID}}},
+	[CG_PROMOTION_GROUPS] = {"promotion_groups",
+							 0,
+							 {{"promotion_id", INT4OID}, {"group_id", INT4OID}}},
+	[CG_PROMOTION_SEGMENTS] = {"promotion_segments",
+							   0,
+							   {{"promotion_id", INT4OID}, {"segment_id", INT4OID}}},
+	[CG_CACHE_STAMPS] = {"cache_stamps",
+						 0,
+						 {{"stamp", INT8OID},
+						  {"kind", CHAROID},
+						  {"key", INT8OID, true},
+						  {"folded", INT8ARRAYOID, true}}},
 };
 
 typedef struct CgTableInfo
@@ -205,13 +245,15 @@ is_cached(CgTable table)
 
 /*
  * A number that grows when a table that caches are built from may have become
- * another one: what a DDL command does to it leaves no stamp.
+ * another one: what a DDL command does to it leaves no stamp.  Raises 55000 when
+ * one of them does not have its shape.
  */
 uint64
 cg_source_changes(void)
 {
-	if (!tables[CG_CACHE_STAMPS].valid)
-		find_table(CG_CACHE_STAMPS);
+	for (int i = 0; i < CG_TABLES; i++)
+		if (!tables[i].valid && (i == CG_CACHE_STAMPS || is_cached((CgTable) i)))
+			find_table((CgTable) i);
 	return source_changes;
 }
 
@@ -318,6 +360,23 @@ pg_attribute_noreturn() wrong_shape(const char *table, const char *what)
 			 errhint("Undo the change of the table, or create the extension anew.")));
 }
 
+/* Checks a column of one of our own types, and finds the values of sale_kind. */
+static void
+find_own_type(const char *table, const char *column, Oid type)
+{
+	const char *expected = strcmp(column, "kind") == 0 ? "sale_kind" : "segment_rule";
+
+	if (type != GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(expected),
+								ObjectIdGetDatum(get_namespace_oid(SCHEMA, false))))
+		wrong_shape(table, psprintf("Column \"%s\" is of type %s, not %s.", column,
+									format_type_be(type), expected));
+	if (strcmp(column, "kind") == 0)
+		for (int k = 0; k < (int) lengthof(sale_kinds); k++)
+			sale_kind_oids[k] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+												ObjectIdGetDatum(type),
+												CStringGetDatum(sale_kinds[k]));
+}
+
 /*
  * Looks a table up and checks its shape.  An invalidation that arrives
  * meanwhile leaves the entry invalid, and the caller comes again.
@@ -382,11 +441,10 @@ find_table(CgTable table)
 		if (OidIsValid(column->type) && type != column->type)
 			wrong_shape(shape->name, psprintf("Column \"%s\" is of type %s, not %s.", column->name,
 											  format_type_be(type), format_type_be(column->type)));
+		if (!column->nullable && !TupleDescAttr(rel->rd_att, attnum - 1)->attnotnull)
+			wrong_shape(shape->name, psprintf("Column \"%s\" may be null.", column->name));
 		if (!OidIsValid(column->type))
-			for (int k = 0; k < (int) lengthof(sale_kinds); k++)
-				sale_kind_oids[k] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-													ObjectIdGetDatum(type),
-													CStringGetDatum(sale_kinds[k]));
+			find_own_type(shape->name, column->name, type);
 		info->attnums[i] = attnum;
 	}
 

@@ -5,6 +5,8 @@ DO $$
 DECLARE
 	member record;
 BEGIN
+	-- The schema too, whoever made it: its owner could drop all of this.
+	ALTER SCHEMA customer_groups OWNER TO @extowner@;
 	-- They belong to the role that installs, not to the superuser that the script
 	-- of a trusted extension runs as.
 	FOR member IN

@@ -44,13 +44,13 @@ typedef struct Question
 /* Where, when and for whom: what follows from the question but for the item. */
 typedef struct Context
 {
-	const char *currency; /* of the store, else of the settings */
-	const char *settings_currency;
-	CgRounding  rounding;
-	DateADT     day;     /* of the question, in the store's time zone */
-	int         ngroups; /* groups that count for prices, ascending */
-	int         max_groups;
-	int32      *groups;
+	char       currency[4]; /* of the store, else of the settings */
+	char       settings_currency[4];
+	CgRounding rounding;
+	DateADT    day;     /* of the question, in the store's time zone */
+	int        ngroups; /* groups that count for prices, ascending */
+	int        max_groups;
+	int32     *groups;
 } Context;
 
 /* The item, and the promotions found for it. */
@@ -214,8 +214,8 @@ read_context(const Question *question, Context *context, Snapshot snapshot)
 	pg_tz               *timezone = definitions->settings.timezone;
 
 	memset(context, 0, sizeof(Context));
-	context->settings_currency = definitions->settings.currency;
-	context->currency = definitions->settings.currency;
+	strcpy(context->settings_currency, definitions->settings.currency);
+	strcpy(context->currency, definitions->settings.currency);
 	context->rounding = definitions->settings.rounding;
 	if (question->has_store)
 	{
@@ -223,7 +223,7 @@ read_context(const Question *question, Context *context, Snapshot snapshot)
 
 		if (store == NULL)
 			unknown("store", question->store_id);
-		context->currency = store->currency;
+		strcpy(context->currency, store->currency);
 		context->rounding = store->rounding;
 		timezone = store->timezone;
 	}

@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -259,6 +260,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("book_sales needs the rows of the statement")));
+	/* Its shape is checked when it is opened. */
+	table_close(cg_table_open(CG_CUSTOMER_FACTS, RowExclusiveLock), NoLock);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 

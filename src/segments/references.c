@@ -441,8 +441,8 @@ cg_rename_in_rules(PG_FUNCTION_ARGS)
 	TriggerData      *trigdata;
 	const Named      *named = named_by_argument(fcinfo, "rename_in_rules",
 												TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER, &trigdata);
-	text             *old_code = code_of(named, trigdata, trigdata->tg_trigtuple);
-	text             *new_code = code_of(named, trigdata, trigdata->tg_newtuple);
+	text             *old_code;
+	text             *new_code;
 	Snapshot          snapshot;
 	const CgSegments *segments;
 	Datum            *ids;
@@ -450,6 +450,11 @@ cg_rename_in_rules(PG_FUNCTION_ARGS)
 	int               n = 0;
 	CgUser            saved;
 
+	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("rename_in_rules is a trigger for UPDATE only")));
+	old_code = code_of(named, trigdata, trigdata->tg_trigtuple);
+	new_code = code_of(named, trigdata, trigdata->tg_newtuple);
 	if (old_code == NULL)
 		return PointerGetDatum(NULL);
 	CommandCounterIncrement();

@@ -84,14 +84,16 @@ static CgStatement select_groups = {.sql = "SELECT id, code FROM customer_groups
 									.restypes = {INT4OID, TEXTOID}};
 
 static CgStatement select_categories = {
-	.sql = "SELECT id, code, parent_id FROM customer_groups.categories"};
+	.sql = "SELECT id, code, parent_id FROM customer_groups.categories",
+	.restypes = {INT4OID, TEXTOID, INT4OID}};
 
 static CgStatement select_brands = {.sql = "SELECT id, code FROM customer_groups.brands",
 									.restypes = {INT4OID, TEXTOID}};
 
 static CgStatement select_segments = {
 	.sql = "SELECT id, code, name, color, show_label, rule FROM customer_groups.segments "
-		   "ORDER BY position, code COLLATE pg_catalog.\"C\""};
+		   "ORDER BY position, code COLLATE pg_catalog.\"C\"",
+	.restypes = {INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID}};
 
 /*
  * The segments and codes that a snapshot would read.  Owned by the cache; good
