@@ -13,7 +13,9 @@
  *
  * Counts and sums are changed by differences, which commute.  The first and the
  * last visit are too, unless the statement took away a visit at one end: then
- * both are looked up among the sales.
+ * both are looked up among the sales.  So they are once a trigger has booked
+ * inside another statement of the transaction: the sales that the outer
+ * statement left may be no more.
  *
  * Rows that were recorded before (their recorded_at is not this transaction's
  * time, as in a restore) are left alone: their facts come with them.
@@ -30,13 +32,16 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/catalog.h"
+#include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
 #include "tiers/tiers.h"
@@ -66,6 +71,9 @@ typedef struct Booking
 #define SH_DEFINE
 #include "common/hashfn.h"
 #include "lib/simplehash.h"
+
+/* The transaction in which sales were last booked inside a trigger. */
+static uint32 nested_in;
 
 static CgStatement update_facts = {
 	.generic = true,
@@ -207,7 +215,7 @@ book_customer(const Booking *booking, CgTierCase *tier_case)
 	bool        isnull;
 	TimestampTz first;
 	TimestampTz last;
-	bool        recount = false;
+	bool        recount = nested_in == cg_local_xid();
 
 	values[0] = Int64GetDatum(booking->customer_id);
 	values[1] = Int64GetDatum(booking->counts[CG_SALE_PRODUCT]);
@@ -230,7 +238,7 @@ book_customer(const Booking *booking, CgTierCase *tier_case)
 	first = DatumGetTimestampTz(result_column(3, &isnull));
 	last = DatumGetTimestampTz(result_column(4, &isnull));
 	if (booking->first_old != DT_NOEND)
-		recount = isnull || booking->first_old <= first || booking->last_old >= last;
+		recount = recount || isnull || booking->first_old <= first || booking->last_old >= last;
 	tier_case->skip = DatumGetBool(result_column(5, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	if (recount)
@@ -260,6 +268,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("book_sales needs the rows of the statement")));
+	if (DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1)
+		nested_in = cg_local_xid();
 	/* Its shape is checked when it is opened. */
 	table_close(cg_table_open(CG_CUSTOMER_FACTS, RowExclusiveLock), NoLock);
 	if (SPI_connect() != SPI_OK_CONNECT)

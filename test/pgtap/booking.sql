@@ -229,5 +229,28 @@ SELECT is(pg_temp.as_seller('INSERT INTO customer_groups.sales (customer_id, amo
 SELECT is(pg_temp.as_seller('INSERT INTO customer_groups.sales (customer_id, amount) VALUES (501, -1)'), '23514', 'a wrong amount too');
 SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is sound');
 
+----------------------------------------------------------------------------------------------------------------------
+-- A trigger of the owner's that changes the very sales of the statement
+----------------------------------------------------------------------------------------------------------------------
+INSERT INTO customer_groups.customers (id, name) VALUES (777001, 'Nested');
+CREATE FUNCTION pg_temp.move_sale() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.amount = 1 THEN
+        UPDATE customer_groups.sales SET sold_at = sold_at + interval '1 day' WHERE customer_id = NEW.customer_id AND id = NEW.id;
+    ELSE
+        DELETE FROM customer_groups.sales WHERE customer_id = NEW.customer_id AND id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER aaa AFTER INSERT ON customer_groups.sales FOR EACH ROW WHEN (NEW.customer_id = 777001) EXECUTE FUNCTION pg_temp.move_sale();
+INSERT INTO customer_groups.sales (customer_id, amount, sold_at) VALUES (777001, 1, '2020-01-01 12:00+00'), (777001, 2, '2019-01-01 12:00+00');
+SELECT results_eq(
+    'SELECT visits, first_visit_at, last_visit_at FROM customer_groups.customer_facts WHERE customer_id = 777001',
+    $$VALUES (1::bigint, '2020-01-02 12:00+00'::timestamptz, '2020-01-02 12:00+00'::timestamptz)$$,
+    'one sale moved and one deleted by a trigger of the statement that inserted them');
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is still sound');
+DROP TRIGGER aaa ON customer_groups.sales;
+
 SELECT * FROM finish();
 ROLLBACK;
