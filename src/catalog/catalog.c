@@ -102,7 +102,7 @@ static const CgShape shapes[CG_TABLES] = {
 					{REQUIRED("customer_id", INT8OID), REQUIRED("group_id", INT4OID),
 					 REQUIRED("source", TEXTOID), NULLABLE("valid_from", DATEOID),
 					 NULLABLE("valid_until", DATEOID), REQUIRED("added_at", TIMESTAMPTZOID),
-					 REQUIRED("recorded_at", TIMESTAMPTZOID)}},
+					 REQUIRED("recorded_at", TIMESTAMPTZOID), REQUIRED("added_by", TEXTOID)}},
 	[CG_SALES] = {"sales",
 				  2,
 				  {REQUIRED("customer_id", INT8OID), REQUIRED("id", INT8OID),

@@ -42,6 +42,7 @@ typedef struct Membership
 	DateADT     valid_from;
 	DateADT     valid_until;
 	TimestampTz added_at;
+	char       *added_by;
 } Membership;
 
 typedef struct Memberships
@@ -174,6 +175,8 @@ read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Membershi
 		row->has_until = !isnull;
 		row->added_at = DatumGetTimestampTz(
 			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_ADDED_AT), &isnull));
+		row->added_by = TextDatumGetCString(
+			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_ADDED_BY), &isnull));
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -447,26 +450,43 @@ cg_lock_member(PG_FUNCTION_ARGS)
 
 /*
  * A role with the level "members", and not "edit", changes one customer at a
- * time.
+ * time, and says of who added it and when only what is so.
  */
 static void
-check_one_customer(const Memberships *rows)
+check_level(const Memberships *before, const Memberships *after)
 {
+	const Memberships *rows = after->n > 0 ? after : before;
+	TimestampTz        now = GetCurrentTransactionStartTimestamp();
+	char              *user;
+
+	if (rows->n == 0 || !cg_holds_level("members") || cg_holds_level("edit"))
+		return;
 	for (int i = 1; i < rows->n; i++)
 		if (rows->rows[i].customer_id != rows->rows[0].customer_id)
-		{
-			if (cg_holds_level("members") && !cg_holds_level("edit"))
-				ereport(ERROR,
-						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						 errmsg("permission denied to change the memberships of several customers "
-								"at once"),
-						 errdetail("The statement changes customers " INT64_FORMAT
-								   " and " INT64_FORMAT ".",
-								   rows->rows[0].customer_id, rows->rows[i].customer_id),
-						 errhint("Change one customer at a time, or ask the owner of the extension "
-								 "for the level \"edit\".")));
-			return;
-		}
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to change the memberships of several customers "
+						"at once"),
+				 errdetail("The statement changes customers " INT64_FORMAT " and " INT64_FORMAT ".",
+						   rows->rows[0].customer_id, rows->rows[i].customer_id),
+				 errhint("Change one customer at a time, or ask the owner of the extension "
+						 "for the level \"edit\".")));
+	user = GetUserNameFromId(GetSessionUserId(), false);
+	for (int i = 0; i < after->n; i++)
+	{
+		const Membership *new = &after->rows[i];
+		const Membership *old = before->n > 0 ? &before->rows[i] : NULL;
+
+		if ((old == NULL || old->added_at != new->added_at ||
+			 strcmp(old->added_by, new->added_by) != 0) &&
+			(new->added_at != now || strcmp(new->added_by, user) != 0))
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied to say who else added a member, or when"),
+							errdetail("The membership was to be added by \"%s\" at %s.",
+									  new->added_by, timestamptz_to_str(new->added_at)),
+							errhint("Leave added_at and added_by to their defaults.")));
+	}
 }
 
 /*
@@ -534,7 +554,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 		}
 	}
 
-	check_one_customer(trigdata->tg_newtable != NULL ? &after : &before);
+	check_level(&before, &after);
 	cg_become_owner(CG_MEMBERS, &saved);
 	tiers = cg_copy_tiers();
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
