@@ -147,14 +147,7 @@ read_question(FunctionCallInfo fcinfo, Question *question)
 	question->order_value = question->has_order_value
 								? decimal_argument(PG_GETARG_DATUM(4), "order value", true)
 								: 0;
-	if (PG_ARGISNULL(5))
-		null_argument("at");
-	question->at = PG_GETARG_TIMESTAMPTZ(5);
-	if (TIMESTAMP_NOT_FINITE(question->at))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid time"),
-						errdetail("The time is %s.",
-								  TIMESTAMP_IS_NOBEGIN(question->at) ? "-infinity" : "infinity"),
-						errhint("Give a finite time.")));
+	question->at = cg_time_argument(fcinfo, 5);
 	return true;
 }
 

@@ -102,7 +102,8 @@ same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
 		   key->curcid == snapshot->curcid && key->xmin == snapshot->xmin &&
 		   key->xmax == snapshot->xmax && key->in_recovery == snapshot->takenDuringRecovery &&
 		   key->overflowed == snapshot->suboverflowed && key->nxids == nxids &&
-		   memcmp(key->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0 &&
+		   (snapshot->xcnt == 0 ||
+			memcmp(key->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0) &&
 		   (snapshot->subxcnt <= 0 || memcmp(key->xids + snapshot->xcnt, snapshot->subxip,
 											 snapshot->subxcnt * sizeof(TransactionId)) == 0);
 }

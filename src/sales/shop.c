@@ -60,6 +60,23 @@ cg_is_timezone(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
+/* The time that a function is asked about; raises 22004 for null and 22023 for an infinite one. */
+TimestampTz
+cg_time_argument(FunctionCallInfo fcinfo, int argno)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("at must not be null"),
+						errhint("Leave the argument out to get its default.")));
+	at = PG_GETARG_TIMESTAMPTZ(argno);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid time"),
+						errdetail("The time is %s.", at == DT_NOEND ? "infinity" : "-infinity"),
+						errhint("Give a finite time.")));
+	return at;
+}
+
 /*
  * The calendar day of a finite time in a time zone.  The last answer is kept:
  * most statements ask for one time only.

@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
+#include "promotions/promotions.h"
 #include "segments/segments.h"
 
 #define MAX_LABEL_SETS 64 /* that labels_of() remembers */
@@ -38,23 +39,6 @@ typedef struct CheckedRule
 	SegmentRule *rule;
 } CheckedRule;
 
-/* The time asked about; raises 22004 for null and 22023 for an infinite one. */
-static TimestampTz
-time_argument(FunctionCallInfo fcinfo, int argno)
-{
-	TimestampTz at;
-
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("at must not be null"),
-						errhint("Leave the argument out to get its default.")));
-	at = PG_GETARG_TIMESTAMPTZ(argno);
-	if (TIMESTAMP_NOT_FINITE(at))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid time"),
-						errdetail("The time is %s.", at == DT_NOEND ? "infinity" : "-infinity"),
-						errhint("Give a finite time.")));
-	return at;
-}
-
 /*
  * segments_of(customer_id, at) → TABLE(code, name, color)
  */
@@ -63,7 +47,7 @@ Datum
 cg_segments_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo    *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TimestampTz       at = time_argument(fcinfo, 1);
+	TimestampTz       at = cg_time_argument(fcinfo, 1);
 	Snapshot          snapshot = GetActiveSnapshot();
 	CgEvaluation     *evaluation;
 	const CgSegments *segments;
@@ -170,7 +154,7 @@ Datum
 cg_labels_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo    *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TimestampTz       at = time_argument(fcinfo, 1);
+	TimestampTz       at = cg_time_argument(fcinfo, 1);
 	Snapshot          snapshot = GetActiveSnapshot();
 	MemoryContext     caller = CurrentMemoryContext;
 	MemoryContext     scratch;
@@ -225,7 +209,7 @@ PG_FUNCTION_INFO_V1(cg_in_segment_by_code);
 Datum
 cg_in_segment_by_code(PG_FUNCTION_ARGS)
 {
-	TimestampTz   at = time_argument(fcinfo, 2);
+	TimestampTz   at = cg_time_argument(fcinfo, 2);
 	Snapshot      snapshot = GetActiveSnapshot();
 	CgEvaluation *evaluation;
 	text         *code;
@@ -287,7 +271,7 @@ PG_FUNCTION_INFO_V1(cg_matches);
 Datum
 cg_matches(PG_FUNCTION_ARGS)
 {
-	TimestampTz   at = time_argument(fcinfo, 2);
+	TimestampTz   at = cg_time_argument(fcinfo, 2);
 	Snapshot      snapshot = GetActiveSnapshot();
 	CgEvaluation *evaluation;
 	SegmentRule  *rule;
