@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "pricing/decimal.h"
 #include "promotions/promotions.h"

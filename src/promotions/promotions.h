@@ -12,7 +12,6 @@
 
 #include "postgres.h"
 
-#include "fmgr.h"
 #include "pgtime.h"
 #include "utils/date.h"
 #include "utils/numeric.h"
@@ -87,10 +86,6 @@ extern CgTiers              cg_copy_tiers(void);
 extern const CgStore       *cg_find_store(int32 id);
 extern const CgGroup       *cg_find_group(int32 id);
 extern bool cg_group_counts(const CgGroup *group, const int32 *store_id, DateADT day);
-
-extern TimestampTz cg_time_argument(FunctionCallInfo fcinfo, int argno);
-extern DateADT     cg_day_of(TimestampTz at, pg_tz *timezone);
-extern TimestampTz cg_start_of_day(DateADT day, pg_tz *timezone);
 
 /* Promotions. */
 typedef enum CgPromotionKind

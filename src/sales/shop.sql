@@ -6,12 +6,6 @@ CREATE FUNCTION customer_groups.currency_digits(currency text) RETURNS int
 COMMENT ON FUNCTION customer_groups.currency_digits(text) IS
 	'Digits after the decimal point of a currency''s minor unit by ISO 4217: 0 for KRW, 2 for USD, 3 for KWD; null for a code that is not in ISO 4217.';
 
-CREATE FUNCTION customer_groups.is_timezone(name text) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'cg_is_timezone'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION customer_groups.is_timezone(text) IS
-	'Whether the name is a time zone, and the same one to SET timezone and to AT TIME ZONE (CET is not: use Europe/Paris); null for null.';
-
 CREATE FUNCTION customer_groups.is_money(amount numeric) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'cg_is_money'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

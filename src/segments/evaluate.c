@@ -31,6 +31,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"

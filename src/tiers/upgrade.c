@@ -25,6 +25,7 @@
 #include "utils/date.h"
 #include "utils/snapmgr.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"

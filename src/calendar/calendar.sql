@@ -1,0 +1,7 @@
+-- The calendar: time zones.
+
+CREATE FUNCTION customer_groups.is_timezone(name text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'cg_is_timezone'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION customer_groups.is_timezone(text) IS
+	'Whether the name is a time zone, and the same one to SET timezone and to AT TIME ZONE (CET is not: use Europe/Paris); null for null.';
