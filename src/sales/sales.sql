@@ -25,6 +25,8 @@ CREATE TABLE customer_groups.sales (
 	CONSTRAINT sales_recorded_at_check CHECK (isfinite(recorded_at))
 );
 CREATE INDEX sales_sold_at_idx ON customer_groups.sales (customer_id, sold_at);
+-- For what a calendar day brings: sales come in the order of time, so that a small index will do.
+CREATE INDEX sales_sold_at_brin ON customer_groups.sales USING brin (sold_at) WITH (autosummarize = on);
 COMMENT ON TABLE customer_groups.sales IS 'Sales; every change of them is booked into customer_facts at once.';
 COMMENT ON COLUMN customer_groups.sales.customer_id IS 'Customer; never updated.';
 COMMENT ON COLUMN customer_groups.sales.id IS 'Key of the sale.';
@@ -52,6 +54,12 @@ CREATE TABLE customer_groups.customer_facts (
 	CONSTRAINT customer_facts_pkey PRIMARY KEY (customer_id),
 	CONSTRAINT customer_facts_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers ON DELETE CASCADE
 ) WITH (fillfactor = 80);
+-- None over what an ordinary sale changes, last_visit_at above all: the row would no longer be
+-- updated in place (HOT). Who was last here on a day is found by sales_sold_at_brin.
+CREATE INDEX customer_facts_registered_at_idx ON customer_groups.customer_facts (registered_at);
+CREATE INDEX customer_facts_first_visit_at_idx ON customer_groups.customer_facts (first_visit_at);
+CREATE INDEX customer_facts_birthday_idx ON customer_groups.customer_facts
+	((extract(month FROM birth_date) * 100 + extract(day FROM birth_date))) WHERE birth_date IS NOT NULL;
 COMMENT ON TABLE customer_groups.customer_facts IS 'What follows from a customer''s sales and record, kept by every change of them; the row is also the one lock of the customer.';
 COMMENT ON COLUMN customer_groups.customer_facts.customer_id IS 'Customer.';
 COMMENT ON COLUMN customer_groups.customer_facts.visits IS 'Number of product sales.';
