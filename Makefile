@@ -21,9 +21,12 @@ OBJS = \
 	src/sales/booking.o \
 	src/sales/check_sale.o \
 	src/sales/customers.o \
+	src/sales/lines.o \
 	src/sales/shop.o \
+	src/segments/advance.o \
 	src/segments/evaluate.o \
 	src/segments/labels.o \
+	src/segments/pending.o \
 	src/segments/references.o \
 	src/segments/segment_cache.o \
 	src/segments/segment_rule.o \
@@ -32,6 +35,8 @@ OBJS = \
 	src/segments/segment_rule_names.o \
 	src/segments/segment_rule_out.o \
 	src/segments/segment_rule_scan.o \
+	src/segments/track.o \
+	src/segments/turns.o \
 	src/tiers/upgrade.o
 
 # The install script: the rooms' SQL in the order of what they build on.
@@ -50,6 +55,7 @@ SQL = \
 	src/segments/functions.sql \
 	src/segments/references.sql \
 	src/sales/sale_lines.sql \
+	src/segments/tracking.sql \
 	src/pricing/pricing.sql \
 	src/groups/history.sql \
 	src/groups/functions.sql \

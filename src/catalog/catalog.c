@@ -18,8 +18,10 @@
 #include "access/nbtree.h"
 #include "access/relation.h"
 #include "access/skey.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_enum.h"
@@ -84,7 +86,7 @@ static const CgShape shapes[CG_TABLES] = {
 							REQUIRED("registered_at", TIMESTAMPTZOID),
 							NULLABLE("first_visit_at", TIMESTAMPTZOID),
 							NULLABLE("last_visit_at", TIMESTAMPTZOID),
-							NULLABLE("birth_date", DATEOID)}},
+							NULLABLE("birth_date", DATEOID), NULLABLE("tracked_on", DATEOID)}},
 	[CG_ITEMS] = {"items",
 				  1,
 				  {REQUIRED("id", INT8OID), NULLABLE("brand_id", INT4OID),
@@ -92,7 +94,8 @@ static const CgShape shapes[CG_TABLES] = {
 				   NULLABLE("external_id", TEXTOID)}},
 	[CG_ITEM_CATEGORIES] = {"item_categories",
 							2,
-							{REQUIRED("item_id", INT8OID), REQUIRED("category_id", INT4OID)}},
+							{REQUIRED("item_id", INT8OID), REQUIRED("category_id", INT4OID),
+							 REQUIRED("recorded_at", TIMESTAMPTZOID)}},
 	[CG_STORE_PRICES] = {"store_prices",
 						 2,
 						 {REQUIRED("item_id", INT8OID), REQUIRED("store_id", INT4OID),
@@ -113,14 +116,21 @@ static const CgShape shapes[CG_TABLES] = {
 					   3,
 					   {REQUIRED("customer_id", INT8OID), REQUIRED("sale_id", INT8OID),
 						REQUIRED("line_no", INT4OID), REQUIRED("item_id", INT8OID),
-						REQUIRED("quantity", NUMERICOID)}},
+						REQUIRED("quantity", NUMERICOID), REQUIRED("recorded_at", TIMESTAMPTZOID)}},
 	[CG_BRANDS] = {"brands", 0, {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID)}},
 	[CG_SEGMENTS] = {"segments",
 					 0,
 					 {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID),
 					  REQUIRED("recorded_at", TIMESTAMPTZOID), REQUIRED("name", TEXTOID),
 					  REQUIRED("color", TEXTOID), REQUIRED("show_label", BOOLOID),
-					  REQUIRED("rule", InvalidOid)}},
+					  REQUIRED("rule", InvalidOid), REQUIRED("tracked", BOOLOID),
+					  NULLABLE("pending_since", TIMESTAMPTZOID)}},
+	[CG_SEGMENT_MEMBERS] = {"segment_members",
+							2,
+							{REQUIRED("customer_id", INT8OID), REQUIRED("segment_id", INT4OID)}},
+	[CG_SEGMENT_TRACKING] = {"segment_tracking",
+							 1,
+							 {REQUIRED("id", INT4OID), REQUIRED("reached_on", DATEOID)}},
 	[CG_GROUPS] = {"groups",
 				   0,
 				   {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID),
@@ -224,6 +234,8 @@ is_cached(CgTable table)
 		case CG_MEMBERS:
 		case CG_SALES:
 		case CG_SALE_LINES:
+		case CG_SEGMENT_MEMBERS:
+		case CG_SEGMENT_TRACKING:
 		case CG_CACHE_STAMPS:
 			return false;
 		default:
@@ -564,6 +576,16 @@ cg_scan_get(CgScan *scan, int column, bool *isnull)
 	return slot_getattr(scan->slot, tables[scan->table].attnums[column], isnull);
 }
 
+/* Whether this transaction has made the present row, or its present version. */
+bool
+cg_scan_is_own(CgScan *scan)
+{
+	bool  isnull;
+	Datum xmin = slot_getsysattr(scan->slot, MinTransactionIdAttributeNumber, &isnull);
+
+	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+}
+
 void
 cg_scan_end(CgScan *scan)
 {
@@ -743,6 +765,20 @@ cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls)
 														  true, false, 0));
 }
 
+/*
+ * Runs a statement that changes rows which the snapshot of the isolation level
+ * may be too old to see, but which the caller's locks keep from others; returns
+ * the number of rows.  SPI must be connected.
+ */
+int
+cg_change_latest(CgStatement *statement, Datum *values, const char *nulls)
+{
+	CommandCounterIncrement();
+	return check_executed(statement, SPI_execute_snapshot(statement_plan(statement), values, nulls,
+														  GetLatestSnapshot(), InvalidSnapshot,
+														  false, true, 0));
+}
+
 int
 cg_array_elements(Datum array, Datum **elements)
 {
@@ -813,6 +849,14 @@ cg_lock_definition(CgTable table)
 {
 	table_close(cg_table_open(table, AccessShareLock), NoLock);
 	LockDatabaseObject(RelationRelationId, tables[table].relid, 1, ExclusiveLock);
+}
+
+/* Keeps them from it, and lets others do the same as the caller. */
+void
+cg_share_definition(CgTable table)
+{
+	table_close(cg_table_open(table, AccessShareLock), NoLock);
+	LockDatabaseObject(RelationRelationId, tables[table].relid, 1, ShareLock);
 }
 
 /* A one-dimensional array, in the current memory context; nulls may be NULL. */

@@ -42,6 +42,8 @@ typedef enum CgTable
 	CG_SALE_LINES,
 	CG_BRANDS,
 	CG_SEGMENTS,
+	CG_SEGMENT_MEMBERS,
+	CG_SEGMENT_TRACKING,
 	CG_CACHE_STAMPS
 } CgTable;
 #define CG_TABLES (CG_CACHE_STAMPS + 1)
@@ -67,6 +69,7 @@ enum
 	CG_CUSTOMER_FACTS_FIRST_VISIT_AT,
 	CG_CUSTOMER_FACTS_LAST_VISIT_AT,
 	CG_CUSTOMER_FACTS_BIRTH_DATE,
+	CG_CUSTOMER_FACTS_TRACKED_ON,
 
 	CG_ITEMS_ID = 0,
 	CG_ITEMS_BRAND_ID,
@@ -76,6 +79,7 @@ enum
 
 	CG_ITEM_CATEGORIES_ITEM_ID = 0,
 	CG_ITEM_CATEGORIES_CATEGORY_ID,
+	CG_ITEM_CATEGORIES_RECORDED_AT,
 
 	CG_STORE_PRICES_ITEM_ID = 0,
 	CG_STORE_PRICES_STORE_ID,
@@ -105,10 +109,23 @@ enum
 	CG_SALE_LINES_LINE_NO,
 	CG_SALE_LINES_ITEM_ID,
 	CG_SALE_LINES_QUANTITY,
+	CG_SALE_LINES_RECORDED_AT,
 
 	CG_SEGMENTS_ID = 0,
 	CG_SEGMENTS_CODE,
 	CG_SEGMENTS_RECORDED_AT,
+	CG_SEGMENTS_NAME,
+	CG_SEGMENTS_COLOR,
+	CG_SEGMENTS_SHOW_LABEL,
+	CG_SEGMENTS_RULE,
+	CG_SEGMENTS_TRACKED,
+	CG_SEGMENTS_PENDING_SINCE,
+
+	CG_SEGMENT_MEMBERS_CUSTOMER_ID = 0,
+	CG_SEGMENT_MEMBERS_SEGMENT_ID,
+
+	CG_SEGMENT_TRACKING_ID = 0,
+	CG_SEGMENT_TRACKING_REACHED_ON,
 
 	CG_STORES_ID = 0,
 	CG_STORES_CURRENCY,
@@ -156,6 +173,7 @@ extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int n
 extern void  cg_scan_again(CgScan *scan, Datum key);
 extern bool  cg_scan_next(CgScan *scan);
 extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
+extern bool  cg_scan_is_own(CgScan *scan);
 extern void  cg_scan_end(CgScan *scan);
 
 /* Rights. */
@@ -189,6 +207,7 @@ extern int    cg_execute(CgStatement *statement, Datum *values, const char *null
 extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
 extern Portal cg_open_cursor(CgStatement *statement, Datum *values);
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
+extern int    cg_change_latest(CgStatement *statement, Datum *values, const char *nulls);
 
 extern Datum cg_make_array(Datum *values, bool *nulls, int n, Oid type);
 
@@ -201,6 +220,7 @@ extern TriggerData *cg_check_trigger(FunctionCallInfo fcinfo, const char *name, 
 extern Datum        cg_transition_column(Tuplestorestate *rows, TupleDesc desc, const char *name,
 										 Oid type);
 extern void         cg_lock_definition(CgTable table);
+extern void         cg_share_definition(CgTable table);
 extern void         cg_warn_restored(CgTable table, uint64 count);
 
 #endif

@@ -49,11 +49,11 @@ BEGIN
 			-- Those of the data type stay with the superuser, as the type does.
 			AND p.proname OPERATOR(pg_catalog.!~) '^segment_rule'
 	LOOP
-		EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO @extowner@', member.name);
+		EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO @extowner@', member.name);
 		-- Everybody may call what constraints, defaults and views do.
 		IF member.proname OPERATOR(pg_catalog.<>) ALL ('{is_money,currency_digits,is_timezone,settings_currency,settings_timezone,earliest_today,shop_today,search_form,was_valid}'::pg_catalog.text[])
 		THEN
-			EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', member.name);
+			EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', member.name);
 		END IF;
 	END LOOP;
 END

@@ -16,10 +16,11 @@ CREATE TABLE customer_groups.events (
 	CONSTRAINT events_detail_check CHECK (jsonb_typeof(detail) = 'object')
 );
 CREATE INDEX events_customer_id_idx ON customer_groups.events (customer_id, id);
+CREATE INDEX events_segment_id_idx ON customer_groups.events (segment_id, id) WHERE segment_id IS NOT NULL;
 COMMENT ON TABLE customer_groups.events IS 'What happened, in the order of id; append-only, without personal data.';
 COMMENT ON COLUMN customer_groups.events.id IS 'Key; the events of one customer are in this order.';
 COMMENT ON COLUMN customer_groups.events.at IS 'The moment, by the clock.';
-COMMENT ON COLUMN customer_groups.events.kind IS 'member_added, member_changed, member_removed or tier_changed.';
+COMMENT ON COLUMN customer_groups.events.kind IS 'What happened: member_added, member_changed, member_removed, tier_changed, segment_entered, segment_left, or what was changed of a definition.';
 COMMENT ON COLUMN customer_groups.events.customer_id IS 'The customer it speaks of, if any.';
 COMMENT ON COLUMN customer_groups.events.group_id IS 'The group it speaks of, if any.';
 COMMENT ON COLUMN customer_groups.events.segment_id IS 'The segment it speaks of, if any.';

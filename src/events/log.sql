@@ -100,7 +100,7 @@ BEGIN
 	LOCK TABLE customer_groups.events IN SHARE ROW EXCLUSIVE MODE;
 	ALTER TABLE customer_groups.events DISABLE TRIGGER refuse_change;
 	-- What a replay from then on needs stays: all of a membership that was not over,
-	-- and the last move on each ladder.
+	-- the last move on each ladder, and the entry into a segment that was not left.
 	WITH lives AS (
 		SELECT v.id, v.at, v.kind, v.customer_id, v.group_id,
 			count(*) FILTER (WHERE v.kind = 'member_added')
@@ -115,10 +115,17 @@ BEGIN
 	), moves AS (
 		SELECT max(v.id) AS id FROM customer_groups.events v
 		WHERE v.kind = 'tier_changed' GROUP BY v.customer_id, v.detail ->> 'ladder'
+	), stays AS (
+		SELECT v.id, v.kind, lead(v.at) OVER w AS ended_at
+		FROM customer_groups.events v
+		WHERE v.kind IN ('segment_entered', 'segment_left')
+		WINDOW w AS (PARTITION BY v.customer_id, v.segment_id ORDER BY v.id)
 	), kept AS (
 		SELECT l.id FROM lives l JOIN ends e USING (customer_id, group_id, life)
 		WHERE e.ended_at IS NULL OR e.ended_at >= purge_events.before
 		UNION ALL SELECT m.id FROM moves m
+		UNION ALL SELECT s.id FROM stays s
+		WHERE s.kind = 'segment_entered' AND (s.ended_at IS NULL OR s.ended_at >= purge_events.before)
 	)
 	DELETE FROM customer_groups.events v
 	WHERE v.at < purge_events.before AND v.kind <> 'events_purged'

@@ -35,7 +35,7 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('edit', 'brands', 'INSERT, UPDATE, DELETE'),
 			('edit', 'categories', 'INSERT, UPDATE, DELETE'),
 			('edit', 'items', 'INSERT, UPDATE, DELETE'),
-			('edit', 'item_categories', 'INSERT, UPDATE, DELETE'),
+			('edit', 'item_categories', 'UPDATE, DELETE'),
 			('edit', 'store_prices', 'INSERT, UPDATE, DELETE'),
 			('edit', 'segments', 'UPDATE, DELETE'),
 			('edit', 'promotions', 'INSERT, UPDATE, DELETE'),
@@ -45,7 +45,6 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('edit', 'promotion_stores', 'INSERT, UPDATE, DELETE'),
 			('edit', 'promotion_groups', 'UPDATE, DELETE'),
 			('edit', 'promotion_segments', 'INSERT, UPDATE, DELETE'),
-			('sell', 'sale_lines', 'INSERT'),
 			('sell', 'sale_line_promotions', 'INSERT')
 		) AS t (level, name, privileges)
 		WHERE t.level = level_grants.level
@@ -61,13 +60,15 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('members', 'members'),
 			('edit', 'groups'),
 			('edit', 'group_store_pricing'),
+			('edit', 'item_categories'),
 			('edit', 'segments'),
 			('edit', 'promotion_groups'),
-			('sell', 'sales')
+			('sell', 'sales'),
+			('sell', 'sale_lines')
 		) AS t (level, name)
 		WHERE t.level = level_grants.level
 		UNION ALL
-		SELECT 'FUNCTION customer_groups.' || f.signature, 'EXECUTE', NULL
+		SELECT 'ROUTINE customer_groups.' || f.signature, 'EXECUTE', NULL
 		FROM (VALUES
 			('view', 'effective_discount(bigint, bigint, int, numeric, numeric, timestamptz)'),
 			('view', 'effective_price(bigint, bigint, int, numeric, numeric, timestamptz)'),
@@ -94,7 +95,9 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('edit', 'move_members(bigint[], text, text)'),
 			('edit', 'add_members_by_email(text, text)'),
 			('edit', 'set_store_pricing(text, int, boolean)'),
-			('edit', 'delete_group(text)')
+			('edit', 'delete_group(text)'),
+			('edit', 'advance_segments(timestamptz)'),
+			('edit', 'fill_segments(int)')
 		) AS f (level, signature)
 		WHERE f.level = level_grants.level;
 	END;

@@ -30,6 +30,8 @@
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
+#include "segments/segments.h"
+#include "segments/track.h"
 
 /* A membership before or after a change. */
 typedef struct Membership
@@ -489,6 +491,21 @@ check_level(const Memberships *before, const Memberships *after)
 	}
 }
 
+/* The customers of a statement's memberships, ascending, each once. */
+static int64 *
+list_customers(const Memberships *before, const Memberships *after, int *n)
+{
+	int    nall = before->n + after->n;
+	int64 *result = MemoryContextAllocHuge(CurrentMemoryContext, (nall + 1) * sizeof(int64));
+
+	for (int i = 0; i < before->n; i++)
+		result[i] = before->rows[i].customer_id;
+	for (int i = 0; i < after->n; i++)
+		result[before->n + i] = after->rows[i].customer_id;
+	*n = cg_sort_customers(result, nall);
+	return result;
+}
+
 /*
  * Trigger members_changed: AFTER STATEMENT, with the transition tables that its
  * event has.
@@ -513,6 +530,9 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	Move              *moves;
 	int                nmoves;
 	CgUser             saved;
+	CommandId          command = GetActiveSnapshot()->curcid;
+	int64             *customers;
+	int                ncustomers;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -556,11 +576,14 @@ cg_members_changed(PG_FUNCTION_ARGS)
 
 	check_level(&before, &after);
 	cg_become_owner(CG_MEMBERS, &saved);
+	customers = list_customers(&before, &after, &ncustomers);
+	cg_track_before(customers, ncustomers, command);
 	tiers = cg_copy_tiers();
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
 	write_events(&events);
 	write_moves(moves, nmoves);
 	leave_tiers(&tiers, lost, nlost);
+	cg_track_after(customers, ncustomers, CG_DEPENDS_MEMBERS);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_MEMBERS, after.restored);

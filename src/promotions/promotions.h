@@ -215,7 +215,8 @@ typedef struct CgCache
 	CgStamp      *stamps; /* that it has taken into account, ascending */
 } CgCache;
 
-extern void cg_stamps_init(void);
-extern void cg_cache_validate(CgCache *cache, Snapshot snapshot);
+extern void   cg_stamps_init(void);
+extern uint64 cg_subxact_aborts(void);
+extern void   cg_cache_validate(CgCache *cache, Snapshot snapshot);
 
 #endif

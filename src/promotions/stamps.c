@@ -83,6 +83,13 @@ count_subxact_aborts(SubXactEvent event, SubTransactionId mySubid, SubTransactio
 		subxact_aborts++;
 }
 
+/* How many subtransactions this backend has aborted. */
+uint64
+cg_subxact_aborts(void)
+{
+	return subxact_aborts;
+}
+
 /* Registers the callback; called once, when the library is loaded. */
 void
 cg_stamps_init(void)

@@ -94,6 +94,52 @@ CREATE FUNCTION customer_groups.check_integrity()
 		ON t.customer_id = e.customer_id AND t.ladder = e.ladder
 	WHERE e.group_id IS DISTINCT FROM t.group_id
 
+	-- Tracked segments have stored who fulfils their rule on the day that was reached.
+	UNION ALL
+	SELECT 'segment member differs from the rule', j.customer_id,
+		format('segment %s on %s: stored %s, computed %s', j.code, j.day, j.stored, j.computed)
+	FROM (SELECT f.customer_id, s.code, d.day,
+				EXISTS (SELECT FROM customer_groups.segment_members m
+						WHERE m.customer_id = f.customer_id AND m.segment_id = s.id) AS stored,
+				customer_groups.in_segment(f.customer_id, s.code,
+					d.day::timestamp AT TIME ZONE customer_groups.settings_timezone()) AS computed
+		  FROM customer_groups.customer_facts f
+		  CROSS JOIN customer_groups.segments s
+		  CROSS JOIN LATERAL (SELECT coalesce(greatest(f.tracked_on,
+									(SELECT t.reached_on FROM customer_groups.segment_tracking t)),
+									(now() AT TIME ZONE customer_groups.settings_timezone())::date) AS day) d
+		  WHERE s.tracked AND s.pending_since IS NULL) j
+	WHERE j.stored <> j.computed
+	UNION ALL
+	SELECT 'segment member without a customer or a tracked segment', m.customer_id,
+		format('segment %s', m.segment_id)
+	FROM customer_groups.segment_members m
+	WHERE NOT EXISTS (SELECT FROM customer_groups.customers c WHERE c.id = m.customer_id)
+		OR NOT EXISTS (SELECT FROM customer_groups.segments s WHERE s.id = m.segment_id AND s.tracked)
+
+	-- The events of a segment are entries and exits in turn, and tell who is in it since when.
+	UNION ALL
+	SELECT 'segment member differs from its events', coalesce(e.customer_id, m.customer_id),
+		format('segment %s: stored %s, last event %s', coalesce(e.segment_id, m.segment_id),
+			   coalesce(m.entered_at::text, 'none'), coalesce(e.kind || ' ' || (e.detail ->> 'effective_at'), 'none'))
+	FROM (SELECT DISTINCT ON (v.customer_id, v.segment_id) v.customer_id, v.segment_id, v.kind, v.detail
+		  FROM customer_groups.events v
+		  WHERE v.kind IN ('segment_entered', 'segment_left')
+		  ORDER BY v.customer_id, v.segment_id, v.id DESC) e
+	FULL JOIN customer_groups.segment_members m
+		ON m.customer_id = e.customer_id AND m.segment_id = e.segment_id
+	WHERE CASE WHEN m.customer_id IS NULL THEN e.kind = 'segment_entered'
+			   ELSE e.kind IS DISTINCT FROM 'segment_entered'
+				   OR (e.detail ->> 'effective_at')::timestamptz <> m.entered_at END
+	UNION ALL
+	SELECT 'segment events are not in turn', v.customer_id,
+		format('segment %s: event %s is another %s', v.segment_id, v.id, v.kind)
+	FROM (SELECT v.*, lag(v.kind, 1, 'segment_left')
+				OVER (PARTITION BY v.customer_id, v.segment_id ORDER BY v.id) AS before
+		  FROM customer_groups.events v
+		  WHERE v.kind IN ('segment_entered', 'segment_left')) v
+	WHERE v.kind = v.before
+
 	-- The categories are a tree.
 	UNION ALL
 	SELECT 'categories go round in a circle', NULL, format('category %s', u.id)

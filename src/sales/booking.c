@@ -44,6 +44,8 @@
 #include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
+#include "segments/segments.h"
+#include "segments/track.h"
 #include "tiers/tiers.h"
 
 /* What a statement changes for one customer. */
@@ -261,6 +263,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	Booking          *booking;
 	Booking         **sorted;
 	CgTierCase       *cases;
+	int64            *customers;
+	CommandId         command = GetActiveSnapshot()->curcid;
 	int               n = 0;
 	uint64            restored = 0;
 	CgUser            saved;
@@ -289,13 +293,18 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	qsort(sorted, n, sizeof(Booking *), compare_bookings);
 
 	cases = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(CgTierCase));
+	customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
 	cg_become_owner(CG_SALES, &saved);
+	cg_tracking_lock();
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		book_customer(sorted[i], &cases[i]);
+		customers[i] = sorted[i]->customer_id;
 	}
+	cg_track_before(customers, n, command);
 	cg_upgrade_tiers(cases, n);
+	cg_track_after(customers, n, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_SALES, restored);

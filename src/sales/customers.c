@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -17,11 +16,14 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog/catalog.h"
 #include "sales/sales.h"
+#include "segments/segments.h"
+#include "segments/track.h"
 
 static int
 compare_ids(const void *a, const void *b)
@@ -50,7 +52,7 @@ cg_customer_exists(int64 customer_id, Snapshot snapshot)
  * REPEATABLE READ, a mere lock would let a transaction go on that does not see
  * what the last one changed.  A row that this transaction has updated already is
  * left alone, and a customer that is gone is passed over.  SPI must be connected,
- * the user be the owner.
+ * the user be the owner.  Tracking is told before: see segments/track.c.
  */
 void
 cg_lock_customer(int64 customer_id)
@@ -61,17 +63,12 @@ cg_lock_customer(int64 customer_id)
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 		.argtypes = {INT8OID}};
 	Datum  id = Int64GetDatum(customer_id);
-	bool   ours = false;
+	bool   ours;
 	CgScan scan;
 
+	cg_tracking_lock();
 	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, id, 0);
-	if (cg_scan_next(&scan))
-	{
-		bool  isnull;
-		Datum xmin = slot_getsysattr(scan.slot, MinTransactionIdAttributeNumber, &isnull);
-
-		ours = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
-	}
+	ours = cg_scan_next(&scan) && cg_scan_is_own(&scan);
 	cg_scan_end(&scan);
 	if (ours || cg_execute(&lock_facts, &id, NULL) > 0)
 		return;
@@ -80,6 +77,20 @@ cg_lock_customer(int64 customer_id)
 						errmsg("a customer has no facts row"),
 						errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
 						errhint("Run customer_groups.rebuild_facts().")));
+}
+
+/* Sorts ids ascending, and leaves each once; returns how many. */
+int
+cg_sort_customers(int64 *ids, int n)
+{
+	int result = 0;
+
+	if (n > 0)
+		qsort(ids, n, sizeof(int64), compare_ids);
+	for (int i = 0; i < n; i++)
+		if (result == 0 || ids[result - 1] != ids[i])
+			ids[result++] = ids[i];
+	return result;
 }
 
 /*
@@ -102,7 +113,7 @@ cg_lock_customers(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
 			ids[nids++] = DatumGetInt64(elements[i]);
-	qsort(ids, nids, sizeof(int64), compare_ids);
+	nids = cg_sort_customers(ids, nids);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -110,8 +121,7 @@ cg_lock_customers(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nids; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (i == 0 || ids[i] != ids[i - 1])
-			cg_lock_customer(ids[i]);
+		cg_lock_customer(ids[i]);
 	}
 	cg_restore_user(&saved);
 	SPI_finish();
@@ -121,10 +131,12 @@ cg_lock_customers(PG_FUNCTION_ARGS)
 /* A customer's row as far as the facts repeat it. */
 typedef struct Record
 {
-	int64 id;
-	Datum values[4]; /* id, registered_at, birth_date, skip_auto_upgrade */
-	char  nulls[4];
-	bool  restored;
+	int64  id;
+	Datum  values[4]; /* id, registered_at, birth_date, skip_auto_upgrade */
+	char   nulls[4];
+	bool   restored;
+	bool   same_facts; /* of an update: only the attributes have changed */
+	Jsonb *attributes;
 } Record;
 
 static int
@@ -133,8 +145,9 @@ compare_records(const void *a, const void *b)
 	return compare_ids(&((const Record *) a)->id, &((const Record *) b)->id);
 }
 
+/* Attributes are read of an update only: all that is new is judged anyway. */
 static void
-read_record(TupleTableSlot *slot, Record *record)
+read_record(TupleTableSlot *slot, bool update, Record *record)
 {
 	static const int columns[] = {CG_CUSTOMERS_ID, CG_CUSTOMERS_REGISTERED_AT,
 								  CG_CUSTOMERS_BIRTH_DATE, CG_CUSTOMERS_SKIP_AUTO_UPGRADE};
@@ -150,10 +163,15 @@ read_record(TupleTableSlot *slot, Record *record)
 	record->restored = DatumGetTimestampTz(slot_getattr(
 						   slot, cg_attnum(CG_CUSTOMERS, CG_CUSTOMERS_RECORDED_AT), &isnull)) !=
 					   GetCurrentTransactionStartTimestamp();
+	record->same_facts = false;
+	record->attributes = NULL;
+	if (update)
+		record->attributes = DatumGetJsonbPCopy(
+			slot_getattr(slot, cg_attnum(CG_CUSTOMERS, CG_CUSTOMERS_ATTRIBUTES), &isnull));
 }
 
 static Record *
-read_records(Tuplestorestate *rows, TupleDesc desc, int *n)
+read_records(Tuplestorestate *rows, TupleDesc desc, bool update, int *n)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	int             max = 16;
@@ -169,12 +187,20 @@ read_records(Tuplestorestate *rows, TupleDesc desc, int *n)
 			max *= 2;
 			records = repalloc_huge(records, max * sizeof(Record));
 		}
-		read_record(slot, &records[(*n)++]);
+		read_record(slot, update, &records[(*n)++]);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return records;
 }
 
+static bool
+same_attributes(const Record *a, const Record *b)
+{
+	return VARSIZE(a->attributes) == VARSIZE(b->attributes) &&
+		   memcmp(a->attributes, b->attributes, VARSIZE(a->attributes)) == 0;
+}
+
+/* Whether the facts need not change. */
 static bool
 same_record(const Record *a, const Record *b)
 {
@@ -204,10 +230,13 @@ cg_customers_changed(PG_FUNCTION_ARGS)
 		.argtypes = {INT8OID, TIMESTAMPTZOID, DATEOID, BOOLOID}};
 	TriggerData *trigdata = cg_check_trigger(fcinfo, "customers_changed", CG_CUSTOMERS,
 											 TRIGGER_EVENT_AFTER);
+	CommandId    command = GetActiveSnapshot()->curcid;
 	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
 	bool         insert = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
 	Record      *records;
+	int64       *judged;
 	int          n;
+	int          njudged = 0;
 	uint64       restored = 0;
 	CgUser       saved;
 
@@ -216,31 +245,85 @@ cg_customers_changed(PG_FUNCTION_ARGS)
 						errmsg("customers_changed needs the rows of the statement")));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	records = read_records(trigdata->tg_newtable, desc, &n);
+	records = read_records(trigdata->tg_newtable, desc, !insert, &n);
 	if (!insert)
 	{
 		/* The old rows stand in the same order as the new ones. */
 		int     changed = 0;
-		Record *old = read_records(trigdata->tg_oldtable, desc, &n);
+		Record *old = read_records(trigdata->tg_oldtable, desc, true, &n);
 
 		for (int i = 0; i < n; i++)
-			if (!same_record(&old[i], &records[i]))
+		{
+			records[i].same_facts = same_record(&old[i], &records[i]);
+			if (!records[i].same_facts || !same_attributes(&old[i], &records[i]))
 				records[changed++] = records[i];
+		}
 		n = changed;
 	}
 	qsort(records, n, sizeof(Record), compare_records);
 
+	judged = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
 	cg_become_owner(CG_CUSTOMERS, &saved);
+	cg_tracking_lock();
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (insert && records[i].restored)
+		{
 			restored++;
+			continue;
+		}
+		if (records[i].same_facts)
+			cg_lock_customer(records[i].id);
 		else
 			cg_execute(insert ? &insert_facts : &update_facts, records[i].values, records[i].nulls);
+		judged[njudged++] = records[i].id;
 	}
+	cg_track_before(judged, njudged, command);
+	cg_track_after(judged, njudged, insert ? CG_DEPENDS_ALL : CG_DEPENDS_RECORD);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_CUSTOMERS, restored);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger customers_deleted: AFTER STATEMENT.  What is stored of a customer in
+ * segments goes with it; the facts row, its lock, has gone already.
+ */
+PG_FUNCTION_INFO_V1(cg_customers_deleted);
+Datum
+cg_customers_deleted(PG_FUNCTION_ARGS)
+{
+	static CgStatement delete_members = {
+		.generic = true,
+		.sql = "WITH gone AS ("
+			   "	DELETE FROM customer_groups.segment_members m "
+			   "	WHERE m.customer_id OPERATOR(pg_catalog.=) ANY ($1) "
+			   "	RETURNING m.customer_id, m.segment_id) "
+			   "INSERT INTO customer_groups.events (kind, customer_id, segment_id, detail) "
+			   "SELECT 'segment_left', g.customer_id, g.segment_id, "
+			   "	pg_catalog.jsonb_build_object('code', s.code, 'name', s.name, 'effective_at', "
+			   "		pg_catalog.clock_timestamp(), 'reason', 'customer deleted') "
+			   "FROM gone g LEFT JOIN customer_groups.segments s "
+			   "	ON s.id OPERATOR(pg_catalog.=) g.segment_id "
+			   "ORDER BY g.customer_id, g.segment_id",
+		.argtypes = {INT8ARRAYOID}};
+	TriggerData *trigdata = cg_check_trigger(fcinfo, "customers_deleted", CG_CUSTOMERS,
+											 TRIGGER_EVENT_AFTER);
+	Datum        ids;
+	CgUser       saved;
+
+	if (trigdata->tg_oldtable == NULL)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("customers_deleted needs the old rows")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	ids = cg_transition_column(trigdata->tg_oldtable, RelationGetDescr(trigdata->tg_relation), "id",
+							   INT8OID);
+	cg_become_owner(CG_CUSTOMERS, &saved);
+	cg_change_latest(&delete_members, &ids, NULL);
+	cg_restore_user(&saved);
+	SPI_finish();
 	return PointerGetDatum(NULL);
 }

@@ -8,13 +8,15 @@ CREATE TABLE customer_groups.sale_lines (
 	quantity numeric NOT NULL,
 	unit_price numeric NOT NULL,
 	discount numeric NOT NULL DEFAULT 0,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT sale_lines_pkey PRIMARY KEY (customer_id, sale_id, line_no),
 	CONSTRAINT sale_lines_sale_id_fkey FOREIGN KEY (customer_id, sale_id) REFERENCES customer_groups.sales ON DELETE CASCADE,
 	CONSTRAINT sale_lines_item_id_fkey FOREIGN KEY (item_id) REFERENCES customer_groups.items,
 	CONSTRAINT sale_lines_line_no_check CHECK (line_no > 0),
 	CONSTRAINT sale_lines_quantity_check CHECK (customer_groups.is_money(quantity)),
 	CONSTRAINT sale_lines_unit_price_check CHECK (customer_groups.is_money(unit_price)),
-	CONSTRAINT sale_lines_discount_check CHECK (customer_groups.is_money(discount))
+	CONSTRAINT sale_lines_discount_check CHECK (customer_groups.is_money(discount)),
+	CONSTRAINT sale_lines_recorded_at_check CHECK (isfinite(recorded_at))
 );
 CREATE INDEX sale_lines_item_id_idx ON customer_groups.sale_lines (item_id);
 COMMENT ON TABLE customer_groups.sale_lines IS 'What was sold in a sale.';
@@ -25,6 +27,20 @@ COMMENT ON COLUMN customer_groups.sale_lines.item_id IS 'Item.';
 COMMENT ON COLUMN customer_groups.sale_lines.quantity IS 'How much of it, in the item''s unit; also in a refund not negative.';
 COMMENT ON COLUMN customer_groups.sale_lines.unit_price IS 'List price of one unit, in the store''s currency.';
 COMMENT ON COLUMN customer_groups.sale_lines.discount IS 'Discount of the whole line, in the store''s currency.';
+COMMENT ON COLUMN customer_groups.sale_lines.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
+
+CREATE FUNCTION customer_groups.lines_changed() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'cg_lines_changed' LANGUAGE C;
+COMMENT ON FUNCTION customer_groups.lines_changed() IS 'Trigger: keeps tracked segments in step with what was sold.';
+CREATE TRIGGER lines_inserted AFTER INSERT ON customer_groups.sale_lines
+	REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.lines_changed();
+CREATE TRIGGER lines_updated AFTER UPDATE ON customer_groups.sale_lines
+	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.lines_changed();
+CREATE TRIGGER lines_deleted AFTER DELETE ON customer_groups.sale_lines
+	REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.lines_changed();
 
 CREATE TABLE customer_groups.sale_line_promotions (
 	customer_id bigint,

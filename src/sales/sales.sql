@@ -51,6 +51,7 @@ CREATE TABLE customer_groups.customer_facts (
 	registered_at timestamptz NOT NULL,
 	birth_date date,
 	skip_auto_upgrade boolean NOT NULL,
+	tracked_on date,
 	CONSTRAINT customer_facts_pkey PRIMARY KEY (customer_id),
 	CONSTRAINT customer_facts_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers ON DELETE CASCADE
 ) WITH (fillfactor = 80);
@@ -73,6 +74,7 @@ COMMENT ON COLUMN customer_groups.customer_facts.last_visit_at IS 'Latest sold_a
 COMMENT ON COLUMN customer_groups.customer_facts.registered_at IS 'From the customer''s record.';
 COMMENT ON COLUMN customer_groups.customer_facts.birth_date IS 'From the customer''s record.';
 COMMENT ON COLUMN customer_groups.customer_facts.skip_auto_upgrade IS 'From the customer''s record.';
+COMMENT ON COLUMN customer_groups.customer_facts.tracked_on IS 'The day up to which the customer''s tracked segments were judged, if later than segment_tracking.reached_on; null: none.';
 
 CREATE FUNCTION customer_groups.check_sale() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_check_sale' LANGUAGE C;
@@ -101,6 +103,12 @@ CREATE TRIGGER customers_inserted AFTER INSERT ON customer_groups.customers
 CREATE TRIGGER customers_updated AFTER UPDATE ON customer_groups.customers
 	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.customers_changed();
+CREATE FUNCTION customer_groups.customers_deleted() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'cg_customers_deleted' LANGUAGE C;
+COMMENT ON FUNCTION customer_groups.customers_deleted() IS 'Trigger: what is stored of a customer in tracked segments goes with it.';
+CREATE TRIGGER customers_deleted AFTER DELETE ON customer_groups.customers
+	REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.customers_deleted();
 
 CREATE FUNCTION customer_groups.check_currency() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_check_currency' LANGUAGE C;

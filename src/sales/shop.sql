@@ -172,14 +172,17 @@ COMMENT ON COLUMN customer_groups.items.min_price IS 'Floor that no discount goe
 CREATE TABLE customer_groups.item_categories (
 	item_id bigint,
 	category_id int,
+	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT item_categories_pkey PRIMARY KEY (item_id, category_id),
 	CONSTRAINT item_categories_item_id_fkey FOREIGN KEY (item_id) REFERENCES customer_groups.items ON DELETE CASCADE,
-	CONSTRAINT item_categories_category_id_fkey FOREIGN KEY (category_id) REFERENCES customer_groups.categories ON DELETE CASCADE
+	CONSTRAINT item_categories_category_id_fkey FOREIGN KEY (category_id) REFERENCES customer_groups.categories ON DELETE CASCADE,
+	CONSTRAINT item_categories_recorded_at_check CHECK (isfinite(recorded_at))
 );
 CREATE INDEX item_categories_category_id_idx ON customer_groups.item_categories (category_id);
 COMMENT ON TABLE customer_groups.item_categories IS 'The categories of an item: any number.';
 COMMENT ON COLUMN customer_groups.item_categories.item_id IS 'Item.';
 COMMENT ON COLUMN customer_groups.item_categories.category_id IS 'Category; the item is in all those above it as well.';
+COMMENT ON COLUMN customer_groups.item_categories.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
 CREATE TABLE customer_groups.store_prices (
 	item_id bigint,

@@ -844,9 +844,9 @@ cg_evaluation_begin(TimestampTz at, Snapshot snapshot)
 	return evaluation;
 }
 
-/* Goes on to a customer; raises 02000 when there is none of that id. */
-void
-cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id)
+/* Goes on to a customer; false when there is none of that id. */
+bool
+cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id)
 {
 	MemoryContext caller;
 	bool          found;
@@ -861,9 +861,7 @@ cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id)
 	found = cg_scan_next(&evaluation->facts);
 	MemoryContextSwitchTo(caller);
 	if (!found)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("unknown customer"),
-						errdetail("There is no customer with id " INT64_FORMAT ".", customer_id),
-						errhint("Insert it first, or ask with the id of an existing one.")));
+		return false;
 
 	evaluation->customer_id = customer_id;
 	read_facts(evaluation);
@@ -876,6 +874,40 @@ cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id)
 	evaluation->lines = NULL;
 	evaluation->items = NULL;
 	evaluation->attributes = NULL;
+	return true;
+}
+
+/* Goes on to a customer; raises 02000 when there is none of that id. */
+void
+cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id)
+{
+	if (!cg_evaluation_find(evaluation, customer_id))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("unknown customer"),
+						errdetail("There is no customer with id " INT64_FORMAT ".", customer_id),
+						errhint("Insert it first, or ask with the id of an existing one.")));
+}
+
+/* The day up to which the customer's tracked segments were brought; false: none. */
+bool
+cg_evaluation_tracked_on(CgEvaluation *evaluation, DateADT *day)
+{
+	bool isnull;
+
+	*day = DatumGetDateADT(cg_scan_get(&evaluation->facts, CG_CUSTOMER_FACTS_TRACKED_ON, &isnull));
+	return !isnull;
+}
+
+/* Asks about another day from here on, of the same customer. */
+void
+cg_evaluation_move(CgEvaluation *evaluation, DateADT day)
+{
+	if (day == evaluation->today)
+		return;
+	evaluation->today = day;
+	memset(evaluation->answers, NOT_ASKED, evaluation->segments->n);
+	evaluation->groups_read = false;
+	evaluation->ngroups = 0;
+	evaluation->groups = NULL;
 }
 
 /* Whether the customer is in a segment; not in one that does not exist. */

@@ -36,6 +36,7 @@
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
+#include "segments/track.h"
 
 /* What a rule may name by a code of a table. */
 typedef struct Named
@@ -487,18 +488,28 @@ cg_rename_in_rules(PG_FUNCTION_ARGS)
 	UnregisterSnapshot(snapshot);
 
 	cg_become_owner(CG_SEGMENTS, &saved);
-	for (int i = 0; i < n; i++)
+	/* The rules mean what they meant: nothing is to be filled in. */
+	cg_renaming = true;
+	PG_TRY();
 	{
-		Datum values[2] = {ids[i], rules[i]};
+		for (int i = 0; i < n; i++)
+		{
+			Datum values[2] = {ids[i], rules[i]};
 
-		if (cg_execute(&update_rule, values, NULL) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update"),
-					 errdetail("Segment %d, whose rule names the %s, was inserted meanwhile.",
-							   DatumGetInt32(ids[i]), named->what),
-					 errhint("Retry the transaction.")));
+			if (cg_execute(&update_rule, values, NULL) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update"),
+						 errdetail("Segment %d, whose rule names the %s, was inserted meanwhile.",
+								   DatumGetInt32(ids[i]), named->what),
+						 errhint("Retry the transaction.")));
+		}
 	}
+	PG_FINALLY();
+	{
+		cg_renaming = false;
+	}
+	PG_END_TRY();
 	cg_restore_user(&saved);
 	SPI_finish();
 	return PointerGetDatum(NULL);

@@ -79,7 +79,7 @@ $$;
 
 CREATE TRIGGER lock_insert BEFORE INSERT ON customer_groups.segments
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.lock_rules('segment');
-CREATE TRIGGER lock_update BEFORE UPDATE OF rule ON customer_groups.segments
+CREATE TRIGGER lock_update BEFORE UPDATE OF rule, tracked ON customer_groups.segments
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.lock_rules('segment');
 CREATE TRIGGER check_inserted AFTER INSERT ON customer_groups.segments
 	REFERENCING NEW TABLE AS new_rows

@@ -91,9 +91,10 @@ static CgStatement select_brands = {.sql = "SELECT id, code FROM customer_groups
 									.restypes = {INT4OID, TEXTOID}};
 
 static CgStatement select_segments = {
-	.sql = "SELECT id, code, name, color, show_label, rule FROM customer_groups.segments "
+	.sql = "SELECT id, code, name, color, show_label, tracked, pending_since, rule "
+		   "FROM customer_groups.segments "
 		   "ORDER BY position, code COLLATE pg_catalog.\"C\"",
-	.restypes = {INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID}};
+	.restypes = {INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TIMESTAMPTZOID}};
 
 /*
  * The segments and codes that a snapshot would read.  Owned by the cache; good
@@ -275,6 +276,84 @@ load_categories(void)
 	}
 }
 
+static uint32
+dependencies_of(const CgRuleNode *node, bool *visited)
+{
+	const CgRuleNode *child = cg_rule_child(node);
+	uint32            result = 0;
+	int32             place;
+
+	check_stack_depth();
+	switch ((CgRuleKind) node->kind)
+	{
+		case CG_RULE_AND:
+		case CG_RULE_OR:
+		case CG_RULE_NOT:
+			for (int i = 0; i < node->nargs; i++, child = cg_rule_sibling(child))
+				result |= dependencies_of(child, visited);
+			break;
+		case CG_RULE_ALL:
+			break;
+		case CG_RULE_METRIC:
+			result = CG_DEPENDS_SALES;
+			break;
+		case CG_RULE_DATE:
+		case CG_RULE_DAYS_SINCE:
+		case CG_RULE_WITHIN:
+			result = node->metric == CG_METRIC_REGISTERED ? CG_DEPENDS_RECORD : CG_DEPENDS_SALES;
+			if (node->kind != CG_RULE_DATE)
+				result |= CG_DEPENDS_DAY;
+			break;
+		case CG_RULE_BIRTHDAY_TODAY:
+		case CG_RULE_BIRTHDAY_THIS_MONTH:
+		case CG_RULE_BIRTHDAY_WITHIN_NEXT:
+			result = CG_DEPENDS_RECORD | CG_DEPENDS_DAY;
+			break;
+		case CG_RULE_BIRTHDAY_IN_MONTH:
+		case CG_RULE_ATTRIBUTE:
+			result = CG_DEPENDS_RECORD;
+			break;
+		case CG_RULE_BOUGHT_ITEM:
+		case CG_RULE_BOUGHT_CATEGORY:
+		case CG_RULE_BOUGHT_BRAND:
+			result = CG_DEPENDS_SALES | CG_DEPENDS_LINES;
+			break;
+		case CG_RULE_MEMBER:
+		case CG_RULE_TIER:
+			result = CG_DEPENDS_MEMBERS | CG_DEPENDS_DAY;
+			break;
+		case CG_RULE_SEGMENT:
+			if (cg_find_code(CG_NAME_SEGMENT, cg_rule_name(node), &place) && !visited[place])
+			{
+				visited[place] = true;
+				result = dependencies_of(&segments.segments[place].rule->root, visited);
+			}
+			break;
+	}
+	if ((node->kind == CG_RULE_METRIC ||
+		 (node->kind >= CG_RULE_BOUGHT_ITEM && node->kind <= CG_RULE_BOUGHT_BRAND)) &&
+		node->days >= 0)
+		result |= CG_DEPENDS_DAY;
+	return result;
+}
+
+/* Finds out what the tracked segments depend on, through those that they name. */
+static void
+find_dependencies(void)
+{
+	segments.ntracked = 0;
+	for (int i = 0; i < segments.n; i++)
+		if (segments.segments[i].tracked)
+		{
+			bool *visited = palloc0(segments.n * sizeof(bool));
+
+			segments.ntracked++;
+			segments.segments[i].depends = dependencies_of(&segments.segments[i].rule->root,
+														   visited);
+			pfree(visited);
+		}
+}
+
 static void
 load_segments(void)
 {
@@ -298,13 +377,17 @@ load_segments(void)
 		segment->name = copy_text(CG_NAME_SEGMENT, i, 3);
 		segment->color = copy_text(CG_NAME_SEGMENT, i, 4);
 		segment->show_label = DatumGetBool(column(i, 5, &isnull));
-		rule = cg_rule_from_datum(column(i, 6, &isnull));
+		segment->tracked = DatumGetBool(column(i, 6, &isnull));
+		segment->pending_since = DatumGetTimestampTz(column(i, 7, &isnull));
+		segment->pending = !isnull;
+		rule = cg_rule_from_datum(column(i, 8, &isnull));
 		segment->rule = MemoryContextAlloc(context, VARSIZE(rule));
 		memcpy(segment->rule, rule, VARSIZE(rule));
 		add_code(CG_NAME_SEGMENT, segment->code, i);
 		add_id(places, segment->id, i);
 	}
 	segments.n = n;
+	find_dependencies();
 }
 
 static void

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "utils/date.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +24,9 @@ extern bool cg_in_segment(int64 customer_id, int32 segment_id, TimestampTz at, S
 
 extern CgEvaluation *cg_evaluation_begin(TimestampTz at, Snapshot snapshot);
 extern void          cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id);
+extern bool          cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id);
+extern bool          cg_evaluation_tracked_on(CgEvaluation *evaluation, DateADT *day);
+extern void          cg_evaluation_move(CgEvaluation *evaluation, DateADT day);
 extern bool          cg_evaluation_in_segment(CgEvaluation *evaluation, int32 segment_id);
 extern bool          cg_evaluation_fulfils(CgEvaluation *evaluation, const SegmentRule *rule);
 extern void          cg_evaluation_end(CgEvaluation *evaluation);
@@ -36,12 +40,25 @@ typedef struct CgSegment
 	text        *name;
 	text        *color;
 	SegmentRule *rule;
+	bool         tracked;
+	bool         pending; /* its stored members are still to be filled in */
+	TimestampTz  pending_since;
+	uint32       depends; /* on what, CG_DEPENDS_..., for a tracked one */
 } CgSegment;
+
+/* What the answer to a rule can depend on. */
+#define CG_DEPENDS_SALES (1 << 0)   /* facts that sales change, and sales themselves */
+#define CG_DEPENDS_LINES (1 << 1)   /* what was sold in them */
+#define CG_DEPENDS_MEMBERS (1 << 2) /* memberships, tiers included */
+#define CG_DEPENDS_RECORD (1 << 3)  /* the customer's own row */
+#define CG_DEPENDS_DAY (1 << 4)     /* what day it is */
+#define CG_DEPENDS_ALL ((1 << 5) - 1)
 
 typedef struct CgSegments
 {
 	uint64     generation; /* grows with every change of what is cached */
 	int        n;
+	int        ntracked;
 	CgSegment *segments; /* by position, then code */
 } CgSegments;
 

@@ -9,12 +9,14 @@ CREATE TABLE customer_groups.segments (
 	show_label boolean NOT NULL DEFAULT true,
 	rule customer_groups.segment_rule NOT NULL,
 	tracked boolean NOT NULL DEFAULT false,
+	pending_since timestamptz,
 	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT segments_pkey PRIMARY KEY (id),
 	CONSTRAINT segments_code_key UNIQUE (code),
 	CONSTRAINT segments_code_check CHECK (code = btrim(code) AND code <> ''),
 	CONSTRAINT segments_name_check CHECK (name ~ '\S'),
 	CONSTRAINT segments_color_check CHECK (color ~ '^#[0-9a-fA-F]{6}$'),
+	CONSTRAINT segments_pending_since_check CHECK (pending_since IS NULL OR tracked),
 	CONSTRAINT segments_recorded_at_check CHECK (isfinite(recorded_at))
 );
 CREATE TRIGGER set_default_code BEFORE INSERT ON customer_groups.segments
@@ -27,20 +29,31 @@ COMMENT ON COLUMN customer_groups.segments.color IS 'Color of the label: #rrggbb
 COMMENT ON COLUMN customer_groups.segments.position IS 'Place of the label among the others, ascending.';
 COMMENT ON COLUMN customer_groups.segments.show_label IS 'Whether it shows as a label beside a customer''s name.';
 COMMENT ON COLUMN customer_groups.segments.rule IS 'Who is in it.';
-COMMENT ON COLUMN customer_groups.segments.tracked IS 'Whether entering and leaving are to be recorded.';
+COMMENT ON COLUMN customer_groups.segments.tracked IS 'Whether its members are stored in segment_members, with an event for each who enters or leaves.';
+COMMENT ON COLUMN customer_groups.segments.pending_since IS 'Since when the stored members do not all follow from the rule; null when they do. Set by the engine, cleared by fill_segments().';
 COMMENT ON COLUMN customer_groups.segments.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, whose rule is not checked.';
 
+-- Without foreign keys: each entry would lock the row of its segment, which all sales share.
 CREATE TABLE customer_groups.segment_members (
 	segment_id int,
 	customer_id bigint,
 	entered_at timestamptz NOT NULL,
 	CONSTRAINT segment_members_pkey PRIMARY KEY (customer_id, segment_id),
-	CONSTRAINT segment_members_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES customer_groups.segments ON DELETE CASCADE,
-	CONSTRAINT segment_members_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers ON DELETE CASCADE,
 	CONSTRAINT segment_members_entered_at_check CHECK (isfinite(entered_at))
 );
 CREATE INDEX segment_members_segment_id_idx ON customer_groups.segment_members (segment_id, customer_id);
-COMMENT ON TABLE customer_groups.segment_members IS 'Who is in which tracked segment.';
+COMMENT ON TABLE customer_groups.segment_members IS 'Who is in which tracked segment; kept by the engine.';
 COMMENT ON COLUMN customer_groups.segment_members.segment_id IS 'Segment.';
 COMMENT ON COLUMN customer_groups.segment_members.customer_id IS 'Customer.';
-COMMENT ON COLUMN customer_groups.segment_members.entered_at IS 'Since when.';
+COMMENT ON COLUMN customer_groups.segment_members.entered_at IS 'Since when: the moment of the change, or the start of the day that brought it; for who was in already when the segment was filled in, that time.';
+
+CREATE TABLE customer_groups.segment_tracking (
+	id int DEFAULT 1,
+	reached_on date NOT NULL,
+	CONSTRAINT segment_tracking_pkey PRIMARY KEY (id),
+	CONSTRAINT segment_tracking_id_check CHECK (id = 1),
+	CONSTRAINT segment_tracking_reached_on_check CHECK (isfinite(reached_on))
+);
+COMMENT ON TABLE customer_groups.segment_tracking IS 'How far advance_segments() has come: at most one row.';
+COMMENT ON COLUMN customer_groups.segment_tracking.id IS 'Always 1: keeps the table to one row.';
+COMMENT ON COLUMN customer_groups.segment_tracking.reached_on IS 'The day, in the settings'' time zone, up to which all customers have been judged.';

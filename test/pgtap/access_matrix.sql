@@ -25,6 +25,7 @@ INSERT INTO table_decisions VALUES
     -- Derived and recorded by the engine alone.
     ('customer_facts', 'r', 'r', 'r', 'r'),
     ('segment_members', 'r', 'r', 'r', 'r'),
+    ('segment_tracking', 'r', 'r', 'r', 'r'),
     ('events', 'r', 'r', 'r', 'r'),
     -- Definitions.
     ('stores', 'r', 'r', 'rawd', 'r'),
@@ -51,6 +52,8 @@ INSERT INTO table_decisions VALUES
     ('group_stores', 'r', 'r', 'r', 'r'),
     ('member_history', 'r', 'r', 'r', 'r'),
     ('recomputed_facts', 'r', 'r', 'r', 'r'),
+    ('segment_changes', 'r', 'r', 'r', 'r'),
+    ('segment_history', 'r', 'r', 'r', 'r'),
     ('valid_members', 'r', 'r', 'r', 'r');
 
 -- The level that a function, with all its overloads, is for: 'public' for those that constraints, defaults, views
@@ -73,7 +76,7 @@ INSERT INTO function_decisions VALUES
     ('edit', '{
         add_members, remove_members, move_members, add_members_by_email, set_store_pricing, delete_group,
         attach_promotion, attach_promotions, detach_promotions, set_group_discount, review_tiers,
-        load_default_segments}'),
+        load_default_segments, advance_segments, fill_segments}'),
     ('sell', '{record_sale, record_sale_by_key, record_refund}'),
     ('owner', '{
         grant_access, revoke_access, forget_customer, purge_events, check_integrity, rebuild_facts,

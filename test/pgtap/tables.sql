@@ -57,6 +57,7 @@ INSERT INTO contract (name, columns) VALUES
         position integer not null default 0, show_label boolean not null default true, rule customer_groups.segment_rule not null,
         tracked boolean not null default false'),
     ('segment_members', 'segment_id integer not null, customer_id bigint not null, entered_at timestamp with time zone not null'),
+    ('segment_tracking', 'reached_on date not null'),
     ('promotions', 'id integer identity, code text not null, name text not null, kind text not null, value numeric not null,
         level text not null default ''item''::text, starts_at timestamp with time zone, ends_at timestamp with time zone,
         groups_only boolean not null default false, combinable boolean not null default false, stage integer not null default 0,

@@ -58,7 +58,7 @@ sub fill
 		INSERT INTO categories (code, name, parent_id) VALUES ('all', 'All', NULL), ('cups', 'Cups', 1);
 		INSERT INTO items (external_id, sku, name, brand_id, price, min_price)
 		SELECT 'item-' || i, 's' || i, 'Item ' || i, CASE WHEN i % 3 > 0 THEN 1 END, i * 1.5, 0.5 FROM generate_series(1, 20) AS i;
-		INSERT INTO item_categories SELECT id, 1 + id % 2 FROM items;
+		INSERT INTO item_categories (item_id, category_id) SELECT id, 1 + id % 2 FROM items;
 		INSERT INTO store_prices (item_id, store_id, price) SELECT id, 2, id * 2000 FROM items;
 		INSERT INTO ladders (code, name, measure, period, downgrade, grace) VALUES ('yearly', 'Yearly', 'visits', '1 year', 'at_review', '30 days');
 		INSERT INTO groups (code, name, ladder, upgrade_threshold, description) VALUES
@@ -91,9 +91,15 @@ sub fill
 		INSERT INTO promotion_stores VALUES (3, 1);
 		INSERT INTO promotion_groups VALUES (2, 1), (2, 4);
 		INSERT INTO sale_line_promotions SELECT customer_id, sale_id, line_no, 1, 0.5 FROM sale_lines;
-		INSERT INTO segments (code, name, rule, color) VALUES ('many', 'Many', 'visits >= 3 AND member OF ''club''', '#ff0000');
+		INSERT INTO segments (code, name, rule, color, tracked) VALUES
+			('many', 'Many', 'visits >= 3 AND member OF ''club''', '#ff0000', true),
+			('lately', 'Lately', 'in SEGMENT ''many'' OR net_sales IN LAST 3 DAYS > 100', '#00ff00', true),
+			('cups', 'Cups', 'bought CATEGORY ''cups'' >= 2', '#0000ff', true);
 		INSERT INTO promotion_segments VALUES (3, 1);
-		INSERT INTO segment_members SELECT 1, id, registered_at FROM customers WHERE id < 5;
+		CALL fill_segments();
+		INSERT INTO sales (customer_id, amount) VALUES (3, 500);
+		SELECT advance_segments();
+		UPDATE segments SET rule = 'visits >= 4' WHERE code = 'many';
 	});
 	return;
 }

@@ -1,0 +1,536 @@
+/*
+ * track.c
+ *		Tracked segments: their stored members, kept in step with every change of
+ *		a customer.
+ *
+ * segment_members holds who is in each tracked segment, and the event log who
+ * entered and left it, and from when on.  A statement that changes what rules
+ * ask of a customer does it in this order, within its trigger:
+ *
+ *	1. the customer's facts row is updated, which is the one lock on all of it;
+ *	2. cg_track_before() brings the customer up to today, day by day, with the
+ *	   state before the statement: nights that advance_segments() has missed, or
+ *	   not yet seen;
+ *	3. what follows from the change is written (facts, tiers, memberships);
+ *	4. cg_track_after() judges the customer with the state after it.
+ *
+ * The state before the statement is read under the latest snapshot with the
+ * command number of the statement's own snapshot: it sees all that others have
+ * committed up to the lock, and of this transaction all but the statement and
+ * what followed from it.
+ *
+ * A customer's answers are good for the day that it has reached: the later of
+ * facts.tracked_on and segment_tracking.reached_on, the day up to which
+ * advance_segments() has judged all those whose answers could change.  Today is
+ * the later of the present day, by the clock, and reached_on.
+ *
+ * Everybody who locks a customer holds RowShareLock on segment_tracking from
+ * before, to the end of the transaction, and looks at the clock and at the
+ * definitions afterwards.  So whoever moves the day on, or marks a segment
+ * pending, can wait for those who may not know of it.
+ *
+ * A pending segment's members are not yet those of its rule.  They are judged
+ * with the customer's present state whenever the customer is, and all of them by
+ * fill_segments(), but not for days gone by.
+ *
+ * Definitions and rows are read under the latest snapshot at every isolation
+ * level.  Everything is written as the owner of the tables, with SPI connected
+ * by the caller.  Memory is the caller's; of a customer, a context of its own.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "calendar/calendar.h"
+#include "catalog/catalog.h"
+#include "promotions/promotions.h"
+#include "segments/segments.h"
+#include "segments/track.h"
+
+/* So many changes, and those of one customer more, are written at once. */
+#define MANY_CHANGES 10000
+
+/* A customer enters or leaves a segment. */
+typedef struct Change
+{
+	int64       customer_id;
+	int         place; /* of the segment */
+	bool        enters;
+	TimestampTz effective_at;
+} Change;
+
+typedef struct Tracker
+{
+	Snapshot          snapshot; /* the active one */
+	const CgSegments *segments;
+	pg_tz            *timezone;
+	DateADT           today;
+	bool              reached; /* reached_on is set */
+	DateADT           reached_on;
+	CgEvaluation     *evaluation;
+	CgScan            members;
+	bool              scanning;
+	MemoryContext     caller;
+	MemoryContext     context; /* of one customer */
+	bool             *is_in;   /* by place: what is stored of the customer, and changed */
+	int               nchanges;
+	int               max_changes;
+	Change           *changes;
+	int64             written; /* changes so far */
+} Tracker;
+
+static CgStatement insert_members = {
+	.generic = true,
+	.sql = "INSERT INTO customer_groups.segment_members (customer_id, segment_id, entered_at) "
+		   "SELECT c.customer_id, c.segment_id, c.entered_at "
+		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) "
+		   "	AS c (customer_id, segment_id, entered_at)",
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}};
+
+static CgStatement delete_members = {
+	.generic = true,
+	.sql = "DELETE FROM customer_groups.segment_members m "
+		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+		   "	AS c (customer_id, segment_id) "
+		   "WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "
+		   "	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id",
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement insert_events = {
+	.generic = true,
+	.sql = "INSERT INTO customer_groups.events (kind, customer_id, segment_id, detail) "
+		   "SELECT CASE WHEN c.enters THEN 'segment_entered' ELSE 'segment_left' END, "
+		   "	c.customer_id, c.segment_id, pg_catalog.jsonb_build_object("
+		   "		'code', c.code, 'name', c.name, 'effective_at', c.effective_at) "
+		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) "
+		   "	WITH ORDINALITY "
+		   "	AS c (enters, customer_id, segment_id, code, name, effective_at, place) "
+		   "ORDER BY c.place",
+	.argtypes = {BOOLARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+				 TIMESTAMPTZARRAYOID}};
+
+static CgStatement update_tracked_on = {
+	.generic = true,
+	.sql = "UPDATE customer_groups.customer_facts SET tracked_on = $2 "
+		   "WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)",
+	.argtypes = {INT8ARRAYOID, DATEOID}};
+
+/*
+ * Tells those who move the day on, or change definitions, that this transaction
+ * is about to judge customers; before the first of them is locked.
+ */
+void
+cg_tracking_lock(void)
+{
+	table_close(cg_table_open(CG_SEGMENT_TRACKING, RowShareLock), NoLock);
+}
+
+/*
+ * The day of tracking, by the clock and by what a snapshot reads; also the day
+ * that all customers have reached, if any.
+ */
+DateADT
+cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
+{
+	pg_tz  *timezone = cg_definitions(snapshot)->settings.timezone;
+	DateADT today = cg_day_of(GetCurrentTimestamp(), timezone);
+	CgScan  scan;
+
+	cg_scan_begin(&scan, CG_SEGMENT_TRACKING, snapshot, 1, Int32GetDatum(1), 0);
+	*reached = cg_scan_next(&scan);
+	if (*reached)
+	{
+		bool isnull;
+
+		*reached_on = DatumGetDateADT(cg_scan_get(&scan, CG_SEGMENT_TRACKING_REACHED_ON, &isnull));
+		today = Max(today, *reached_on);
+	}
+	cg_scan_end(&scan);
+	return today;
+}
+
+/*
+ * Begins to judge customers under the latest snapshot, or under the state before
+ * a command; false, with nothing to end, when no segment is tracked.
+ */
+static bool
+begin_tracking(Tracker *tracker, const CommandId *command)
+{
+	memset(tracker, 0, sizeof(Tracker));
+	CommandCounterIncrement();
+	PushCopiedSnapshot(GetLatestSnapshot());
+	tracker->snapshot = GetActiveSnapshot();
+	if (command != NULL)
+		tracker->snapshot->curcid = *command;
+	tracker->segments = cg_segments(tracker->snapshot);
+	if (tracker->segments->ntracked == 0)
+	{
+		PopActiveSnapshot();
+		return false;
+	}
+	tracker->today = cg_tracking_today(tracker->snapshot, &tracker->reached, &tracker->reached_on);
+	tracker->timezone = cg_definitions(tracker->snapshot)->settings.timezone;
+	return true;
+}
+
+/* Makes ready to judge the first customer. */
+static void
+begin_customers(Tracker *tracker)
+{
+	tracker->evaluation = cg_evaluation_begin(GetCurrentTimestamp(), tracker->snapshot);
+	tracker->caller = CurrentMemoryContext;
+	tracker->context = AllocSetContextCreate(CurrentMemoryContext, "customer_groups tracking",
+											 ALLOCSET_DEFAULT_SIZES);
+	tracker->is_in = palloc(tracker->segments->n * sizeof(bool));
+	tracker->max_changes = 64;
+	tracker->changes = palloc(tracker->max_changes * sizeof(Change));
+}
+
+/*
+ * Goes on to a customer and reads what is stored of it; false when it is not
+ * there.  Ends in the customer's memory context; finish_customer() leaves it.
+ */
+static bool
+begin_customer(Tracker *tracker, int64 customer_id)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (tracker->scanning)
+		cg_scan_again(&tracker->members, Int64GetDatum(customer_id));
+	else
+		cg_scan_begin(&tracker->members, CG_SEGMENT_MEMBERS, tracker->snapshot, 1,
+					  Int64GetDatum(customer_id), 0);
+	tracker->scanning = true;
+	MemoryContextSwitchTo(tracker->context);
+	if (!cg_evaluation_find(tracker->evaluation, customer_id))
+	{
+		MemoryContextSwitchTo(tracker->caller);
+		return false;
+	}
+	memset(tracker->is_in, 0, tracker->segments->n * sizeof(bool));
+	while (cg_scan_next(&tracker->members))
+	{
+		bool isnull;
+		int  place = cg_find_segment(
+			 DatumGetInt32(cg_scan_get(&tracker->members, CG_SEGMENT_MEMBERS_SEGMENT_ID, &isnull)));
+
+		if (place >= 0)
+			tracker->is_in[place] = true;
+	}
+	return true;
+}
+
+/*
+ * The day that the customer has reached; false when none, because nothing was
+ * tracked so far.
+ */
+static bool
+reached_by(Tracker *tracker, DateADT *day)
+{
+	bool tracked = cg_evaluation_tracked_on(tracker->evaluation, day);
+
+	if (tracker->reached && (!tracked || *day < tracker->reached_on))
+		*day = tracker->reached_on;
+	return tracked || tracker->reached;
+}
+
+/*
+ * Writes the changes.  A customer's changes of one segment stand in their order
+ * and alternate, so that the first tells what was stored and the last what is.
+ */
+static void
+write_changes(Tracker *tracker)
+{
+	int           n = tracker->nchanges;
+	const Change *changes = tracker->changes;
+	Datum        *columns[6];
+	Datum         values[6];
+	Datum        *customers;
+	Datum        *ids;
+	Datum        *times;
+	int           nrows = 0;
+
+	if (n == 0)
+		return;
+	customers = palloc(n * sizeof(Datum));
+	ids = palloc(n * sizeof(Datum));
+	times = palloc(n * sizeof(Datum));
+
+	/* Out goes who was in before the first change of a segment. */
+	for (int i = 0; i < n; i++)
+	{
+		bool first = true;
+
+		for (int k = i - 1; first && k >= 0 && changes[k].customer_id == changes[i].customer_id;
+			 k--)
+			first = changes[k].place != changes[i].place;
+		if (!first || changes[i].enters)
+			continue;
+		customers[nrows] = Int64GetDatum(changes[i].customer_id);
+		ids[nrows++] = Int32GetDatum(tracker->segments->segments[changes[i].place].id);
+	}
+	if (nrows > 0)
+	{
+		values[0] = cg_make_array(customers, NULL, nrows, INT8OID);
+		values[1] = cg_make_array(ids, NULL, nrows, INT4OID);
+		cg_change_latest(&delete_members, values, NULL);
+	}
+
+	/* In comes who is in after the last one. */
+	nrows = 0;
+	for (int i = 0; i < n; i++)
+	{
+		bool last = true;
+
+		for (int k = i + 1; last && k < n && changes[k].customer_id == changes[i].customer_id; k++)
+			last = changes[k].place != changes[i].place;
+		if (!last || !changes[i].enters)
+			continue;
+		customers[nrows] = Int64GetDatum(changes[i].customer_id);
+		ids[nrows] = Int32GetDatum(tracker->segments->segments[changes[i].place].id);
+		times[nrows++] = TimestampTzGetDatum(changes[i].effective_at);
+	}
+	if (nrows > 0)
+	{
+		values[0] = cg_make_array(customers, NULL, nrows, INT8OID);
+		values[1] = cg_make_array(ids, NULL, nrows, INT4OID);
+		values[2] = cg_make_array(times, NULL, nrows, TIMESTAMPTZOID);
+		cg_execute(&insert_members, values, NULL);
+	}
+
+	for (int c = 0; c < 6; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		const CgSegment *segment = &tracker->segments->segments[changes[i].place];
+
+		columns[0][i] = BoolGetDatum(changes[i].enters);
+		columns[1][i] = Int64GetDatum(changes[i].customer_id);
+		columns[2][i] = Int32GetDatum(segment->id);
+		columns[3][i] = PointerGetDatum(segment->code);
+		columns[4][i] = PointerGetDatum(segment->name);
+		columns[5][i] = TimestampTzGetDatum(changes[i].effective_at);
+	}
+	values[0] = cg_make_array(columns[0], NULL, n, BOOLOID);
+	values[1] = cg_make_array(columns[1], NULL, n, INT8OID);
+	values[2] = cg_make_array(columns[2], NULL, n, INT4OID);
+	values[3] = cg_make_array(columns[3], NULL, n, TEXTOID);
+	values[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
+	values[5] = cg_make_array(columns[5], NULL, n, TIMESTAMPTZOID);
+	cg_execute(&insert_events, values, NULL);
+	tracker->written += n;
+	tracker->nchanges = 0;
+}
+
+/*
+ * Leaves the customer.  Changes are written between customers only: those of one
+ * stand together.
+ */
+static void
+finish_customer(Tracker *tracker)
+{
+	MemoryContextSwitchTo(tracker->context);
+	if (tracker->nchanges >= MANY_CHANGES)
+		write_changes(tracker);
+	MemoryContextSwitchTo(tracker->caller);
+	MemoryContextReset(tracker->context);
+}
+
+static int64
+end_tracking(Tracker *tracker)
+{
+	write_changes(tracker);
+	if (tracker->scanning)
+		cg_scan_end(&tracker->members);
+	cg_evaluation_end(tracker->evaluation);
+	MemoryContextDelete(tracker->context);
+	pfree(tracker->is_in);
+	pfree(tracker->changes);
+	PopActiveSnapshot();
+	return tracker->written;
+}
+
+static void
+add_change(Tracker *tracker, int64 customer_id, int place, TimestampTz effective_at)
+{
+	const CgSegment *segment = &tracker->segments->segments[place];
+	Change          *change;
+
+	if (tracker->nchanges == tracker->max_changes)
+	{
+		tracker->max_changes *= 2;
+		tracker->changes = repalloc_huge(tracker->changes, tracker->max_changes * sizeof(Change));
+	}
+	/* What is filled in was not so before the segment was what it is now. */
+	if (segment->pending)
+		effective_at = Max(effective_at, segment->pending_since);
+	change = &tracker->changes[tracker->nchanges++];
+	change->customer_id = customer_id;
+	change->place = place;
+	change->enters = tracker->is_in[place] = !tracker->is_in[place];
+	change->effective_at = effective_at;
+}
+
+/*
+ * Judges the customer on a day, by the tracked segments that depend on one of
+ * the parts, or are pending.
+ */
+static void
+judge(Tracker *tracker, int64 customer_id, DateADT day, uint32 parts, bool with_pending,
+	  TimestampTz effective_at)
+{
+	cg_evaluation_move(tracker->evaluation, day);
+	for (int i = 0; i < tracker->segments->n; i++)
+	{
+		const CgSegment *segment = &tracker->segments->segments[i];
+
+		if (!segment->tracked ||
+			(segment->pending ? !with_pending : (segment->depends & parts) == 0))
+			continue;
+		if (cg_evaluation_in_segment(tracker->evaluation, segment->id) != tracker->is_in[i])
+			add_change(tracker, customer_id, i, effective_at);
+	}
+}
+
+static bool
+any_depends_on_day(const CgSegments *segments)
+{
+	for (int i = 0; i < segments->n; i++)
+		if (segments->segments[i].tracked && (segments->segments[i].depends & CG_DEPENDS_DAY))
+			return true;
+	return false;
+}
+
+/*
+ * Brings customers up to today with the state before a command, and notes that
+ * they are.  Their facts rows must be locked.  Nothing is to be done once
+ * advance_segments() has reached today.
+ */
+void
+cg_track_before(const int64 *customers, int n, CommandId command)
+{
+	Tracker tracker;
+	Datum  *behind;
+	int     nbehind = 0;
+	DateADT today;
+
+	if (n == 0 || !begin_tracking(&tracker, &command))
+		return;
+	if (!any_depends_on_day(tracker.segments) ||
+		(tracker.reached && tracker.reached_on >= tracker.today))
+	{
+		PopActiveSnapshot();
+		return;
+	}
+	begin_customers(&tracker);
+	today = tracker.today;
+	behind = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		DateADT day;
+
+		if (begin_customer(&tracker, customers[i]))
+		{
+			bool reached = reached_by(&tracker, &day);
+
+			if (reached && day >= today)
+			{
+				finish_customer(&tracker);
+				continue;
+			}
+			while (reached && ++day <= today)
+			{
+				CHECK_FOR_INTERRUPTS();
+				judge(&tracker, customers[i], day, CG_DEPENDS_DAY, day == today,
+					  cg_start_of_day(day, tracker.timezone));
+			}
+			finish_customer(&tracker);
+		}
+		behind[nbehind++] = Int64GetDatum(customers[i]);
+	}
+	end_tracking(&tracker);
+	if (nbehind > 0)
+	{
+		Datum values[2];
+
+		values[0] = cg_make_array(behind, NULL, nbehind, INT8OID);
+		values[1] = DateADTGetDatum(today);
+		cg_execute(&update_tracked_on, values, NULL);
+	}
+	pfree(behind);
+}
+
+/*
+ * Judges customers by what depends on the given parts of their state, after
+ * these have changed.  Their facts rows must be locked.
+ */
+void
+cg_track_after(const int64 *customers, int n, uint32 parts)
+{
+	Tracker     tracker;
+	TimestampTz now;
+
+	if (n == 0 || !begin_tracking(&tracker, NULL))
+		return;
+	begin_customers(&tracker);
+	now = GetCurrentTimestamp();
+	for (int i = 0; i < n; i++)
+	{
+		DateADT day;
+
+		if (!begin_customer(&tracker, customers[i]))
+			continue;
+		/* Another time zone may have set the present day back. */
+		if (!reached_by(&tracker, &day) || day < tracker.today)
+			day = tracker.today;
+		judge(&tracker, customers[i], day, parts, true,
+			  Max(now, cg_start_of_day(day, tracker.timezone)));
+		finish_customer(&tracker);
+	}
+	end_tracking(&tracker);
+}
+
+/*
+ * Judges customers on days of theirs, given ascending, that they have not
+ * reached; returns the number of changes.  Their facts rows must be locked.
+ */
+int64
+cg_track_turns(const CgTurn *turns, int n)
+{
+	Tracker tracker;
+	bool    found = false;
+	bool    reached = false;
+	DateADT reached_on = 0;
+
+	if (n == 0 || !begin_tracking(&tracker, NULL))
+		return 0;
+	begin_customers(&tracker);
+	for (int i = 0; i < n; i++)
+	{
+		const CgTurn *turn = &turns[i];
+
+		if (i == 0 || turn->customer_id != turn[-1].customer_id)
+		{
+			if (found)
+				finish_customer(&tracker);
+			found = begin_customer(&tracker, turn->customer_id);
+			if (found)
+				reached = reached_by(&tracker, &reached_on);
+		}
+		if (found && (!reached || turn->day > reached_on))
+			judge(&tracker, turn->customer_id, turn->day, CG_DEPENDS_DAY, true,
+				  cg_start_of_day(turn->day, tracker.timezone));
+	}
+	if (found)
+		finish_customer(&tracker);
+	return end_tracking(&tracker);
+}

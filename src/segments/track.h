@@ -1,0 +1,38 @@
+/*
+ * track.h
+ *		What other rooms call of tracking: segments whose members are stored.
+ */
+#ifndef CG_TRACK_H
+#define CG_TRACK_H
+
+#include "postgres.h"
+
+#include "utils/date.h"
+
+#include "promotions/promotions.h"
+#include "segments/segments.h"
+
+/* track.c */
+extern void cg_tracking_lock(void);
+extern void cg_track_before(const int64 *customers, int n, CommandId command);
+extern void cg_track_after(const int64 *customers, int n, uint32 parts);
+
+/* A day on which the answers about a customer may change. */
+typedef struct CgTurn
+{
+	int64   customer_id;
+	DateADT day;
+} CgTurn;
+
+extern int64   cg_track_turns(const CgTurn *turns, int n);
+extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on);
+
+/* turns.c */
+extern char *cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions,
+							DateADT from, DateADT upto);
+
+/* pending.c */
+extern void cg_wait_for_judges(void);
+extern bool cg_renaming; /* rules are being rewritten with other codes */
+
+#endif
