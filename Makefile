@@ -12,9 +12,18 @@ OBJS = \
 	src/calendar/calendar.o \
 	src/catalog/catalog.o \
 	src/groups/members.o \
+	src/pricing/candidates.o \
+	src/pricing/cart.o \
+	src/pricing/cart_json.o \
 	src/pricing/currency.o \
 	src/pricing/decimal.o \
-	src/pricing/pricing.o \
+	src/pricing/explain.o \
+	src/pricing/inquiry.o \
+	src/pricing/item.o \
+	src/pricing/item_price.o \
+	src/pricing/keys.o \
+	src/pricing/order_level.o \
+	src/pricing/stage.o \
 	src/promotions/cache.o \
 	src/promotions/definitions.o \
 	src/promotions/stamps.o \

@@ -17,7 +17,6 @@
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/relation.h"
-#include "access/skey.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -26,7 +25,9 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/tuptable.h"
@@ -76,7 +77,8 @@ static const CgShape shapes[CG_TABLES] = {
 					  1,
 					  {REQUIRED("id", INT8OID), REQUIRED("registered_at", TIMESTAMPTZOID),
 					   NULLABLE("birth_date", DATEOID), REQUIRED("skip_auto_upgrade", BOOLOID),
-					   REQUIRED("recorded_at", TIMESTAMPTZOID), REQUIRED("attributes", JSONBOID)}},
+					   REQUIRED("recorded_at", TIMESTAMPTZOID), REQUIRED("attributes", JSONBOID),
+					   NULLABLE("external_id", TEXTOID)}},
 	[CG_CUSTOMER_FACTS] = {"customer_facts",
 						   1,
 						   {REQUIRED("customer_id", INT8OID), REQUIRED("visits", INT8OID),
@@ -150,12 +152,12 @@ static const CgShape shapes[CG_TABLES] = {
 								 REQUIRED("use_pricing", BOOLOID)}},
 	[CG_LADDERS] = {"ladders", 0, {REQUIRED("code", TEXTOID), REQUIRED("measure", TEXTOID)}},
 	[CG_PROMOTIONS] = {"promotions",
-					   0,
-					   {REQUIRED("id", INT4OID), REQUIRED("kind", TEXTOID),
-						NULLABLE("value", NUMERICOID), REQUIRED("level", TEXTOID),
-						REQUIRED("groups_only", BOOLOID), REQUIRED("combinable", BOOLOID),
-						REQUIRED("stage", INT4OID), REQUIRED("priority", INT4OID),
-						REQUIRED("active", BOOLOID)}},
+					   1,
+					   {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID),
+						REQUIRED("kind", TEXTOID), NULLABLE("value", NUMERICOID),
+						REQUIRED("level", TEXTOID), REQUIRED("groups_only", BOOLOID),
+						REQUIRED("combinable", BOOLOID), REQUIRED("stage", INT4OID),
+						REQUIRED("priority", INT4OID), REQUIRED("active", BOOLOID)}},
 	[CG_PROMOTION_ITEMS] = {"promotion_items",
 							0,
 							{REQUIRED("promotion_id", INT4OID), REQUIRED("item_id", INT8OID)}},
@@ -189,6 +191,7 @@ typedef struct CgTableInfo
 	Oid        relid;
 	Oid        owner;
 	Oid        pkey;
+	Oid        external_key; /* index on external_id, once it has been looked for */
 	AttrNumber attnums[CG_MAX_COLUMNS];
 } CgTableInfo;
 
@@ -397,6 +400,7 @@ find_table(CgTable table)
 	check_version(extension);
 
 	info->valid = false;
+	info->external_key = InvalidOid;
 	info->relid = get_relname_relid(shape->name, namespace);
 	if (!OidIsValid(info->relid))
 		wrong_shape(shape->name, "The table is missing.");
@@ -532,34 +536,75 @@ check_version(Oid extension)
 void
 cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1, Datum key2)
 {
-	ScanKeyData keys[2];
-	Datum       values[2] = {key1, key2};
+	Datum values[2] = {key1, key2};
 
 	scan->table = table;
 	scan->heap = cg_table_open(table, AccessShareLock);
 	scan->index = index_open(tables[table].pkey, AccessShareLock);
 	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->nkeys = nkeys;
 	for (int i = 0; i < nkeys; i++)
 	{
 		bool wide = shapes[table].columns[i].type == INT8OID;
 
-		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ, values[i]);
+		ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ,
+					values[i]);
 	}
 	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, nkeys, 0);
-	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+	index_rescan(scan->scan, scan->keys, nkeys, NULL, 0);
+}
+
+/* A valid unique index on a text column alone; raises 55000 when there is none. */
+static Oid
+find_key_index(CgTable table, Relation heap, const char *column)
+{
+	AttrNumber attnum = get_attnum(RelationGetRelid(heap), column);
+	List      *indexes = RelationGetIndexList(heap);
+	ListCell  *cell;
+
+	foreach (cell, indexes)
+	{
+		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+		bool     usable = index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+					  index->rd_index->indisunique && index->rd_index->indnkeyatts == 1 &&
+					  index->rd_index->indkey.values[0] == attnum &&
+					  index->rd_opfamily[0] == TEXT_BTREE_FAM_OID &&
+					  heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+
+		index_close(index, NoLock);
+		if (usable)
+			return lfirst_oid(cell);
+	}
+	wrong_shape(shapes[table].name, psprintf("Column \"%s\" has no unique index.", column));
 }
 
 /*
- * Goes on with another key; for a look-up that was begun with one.
+ * Begins a look-up by external_id, of customers or items; otherwise the same.
+ */
+void
+cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key)
+{
+	scan->table = table;
+	scan->heap = cg_table_open(table, AccessShareLock);
+	if (!OidIsValid(tables[table].external_key))
+		tables[table].external_key = find_key_index(table, scan->heap, "external_id");
+	scan->index = index_open(tables[table].external_key, AccessShareLock);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->nkeys = 1;
+	ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTEqualStrategyNumber, TEXTOID,
+						   scan->index->rd_indcollation[0], F_TEXTEQ, key);
+	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, 1, 0);
+	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
+}
+
+/*
+ * Goes on with another key, the first one where there are two.
  */
 void
 cg_scan_again(CgScan *scan, Datum key)
 {
-	bool        wide = shapes[scan->table].columns[0].type == INT8OID;
-	ScanKeyData scankey;
-
-	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ, key);
-	index_rescan(scan->scan, &scankey, 1, NULL, 0);
+	scan->keys[0].sk_argument = key;
+	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
 }
 
 /* The next row, or false when there is none. */

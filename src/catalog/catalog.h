@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/skey.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/rel.h"
@@ -57,6 +58,7 @@ enum
 	CG_CUSTOMERS_SKIP_AUTO_UPGRADE,
 	CG_CUSTOMERS_RECORDED_AT,
 	CG_CUSTOMERS_ATTRIBUTES,
+	CG_CUSTOMERS_EXTERNAL_ID,
 
 	CG_CUSTOMER_FACTS_CUSTOMER_ID = 0,
 	CG_CUSTOMER_FACTS_VISITS,
@@ -111,6 +113,9 @@ enum
 	CG_SALE_LINES_QUANTITY,
 	CG_SALE_LINES_RECORDED_AT,
 
+	CG_PROMOTIONS_ID = 0,
+	CG_PROMOTIONS_CODE,
+
 	CG_SEGMENTS_ID = 0,
 	CG_SEGMENTS_CODE,
 	CG_SEGMENTS_RECORDED_AT,
@@ -158,10 +163,12 @@ extern bool       cg_is_own_table(Relation rel);
 extern CgSaleKind cg_sale_kind(Oid kind);
 extern Oid        cg_stamp_sequence(void);
 
-/* A look-up by the leading columns of a table's primary key. */
+/* A look-up by the leading columns of a table's primary key, or by external_id. */
 typedef struct CgScan
 {
 	CgTable         table;
+	int             nkeys;
+	ScanKeyData     keys[2];
 	Relation        heap;
 	Relation        index;
 	IndexScanDesc   scan;
@@ -170,6 +177,7 @@ typedef struct CgScan
 
 extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
 						   Datum key2);
+extern void  cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);
 extern void  cg_scan_again(CgScan *scan, Datum key);
 extern bool  cg_scan_next(CgScan *scan);
 extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);

@@ -54,6 +54,9 @@ static const int64 powers[] = {1LL,
 #define EXACT_SCALE 18
 #define EXACT_FACTOR (powers[EXACT_SCALE - CG_DECIMAL_SCALE])
 
+/* Scale of the product of two. */
+#define PRODUCT_SCALE (2 * CG_DECIMAL_SCALE)
+
 /*
  * Reads a numeric; false when it is negative, NaN, infinite, 10^14 or more, or
  * has more than 8 decimals.
@@ -142,11 +145,11 @@ cg_decimal_to_numeric(CgDecimal value, int min_digits)
 	}
 }
 
-/* Rounds a value at EXACT_SCALE to the minor unit. */
-static CgDecimal
-round_exact(int128 value, const CgRounding *rounding)
+/* Rounds a value at a scale, of 18 at most, to the minor unit. */
+static inline CgDecimal
+round_at(int128 value, int scale, const CgRounding *rounding)
 {
-	int64  unit = powers[EXACT_SCALE - rounding->digits];
+	int64  unit = powers[scale - rounding->digits];
 	int128 count = value / unit;
 	int64  twice = (int64) (value % unit);
 
@@ -161,7 +164,7 @@ round_exact(int128 value, const CgRounding *rounding)
 CgDecimal
 cg_decimal_round(CgDecimal value, const CgRounding *rounding)
 {
-	return round_exact(value * EXACT_FACTOR, rounding);
+	return round_at(value * EXACT_FACTOR, EXACT_SCALE, rounding);
 }
 
 /*
@@ -174,7 +177,38 @@ cg_decimal_less_percent(CgDecimal price, CgDecimal percent, CgDecimal least,
 {
 	int128 exact = price * (100 * CG_DECIMAL_ONE - percent);
 
-	return round_exact(Max(exact, least * EXACT_FACTOR), rounding);
+	return round_at(Max(exact, least * EXACT_FACTOR), EXACT_SCALE, rounding);
+}
+
+/* The minor unit. */
+CgDecimal
+cg_decimal_unit(const CgRounding *rounding)
+{
+	return powers[CG_DECIMAL_SCALE - rounding->digits];
+}
+
+/*
+ * Computes quantity × price exactly, and rounds it to the minor unit, or up to
+ * it; false when it is out of range.
+ */
+bool
+cg_decimal_times(CgDecimal quantity, CgDecimal price, bool up, const CgRounding *rounding,
+				 CgDecimal *result)
+{
+	CgDecimal product;
+
+	if (price == 0)
+	{
+		*result = 0;
+		return true;
+	}
+	if (quantity > CG_DECIMAL_LIMIT * CG_DECIMAL_ONE / price)
+		return false;
+	product = quantity * price;
+	*result = round_at(product, PRODUCT_SCALE, rounding);
+	if (up && *result * CG_DECIMAL_ONE < product)
+		*result += cg_decimal_unit(rounding);
+	return *result < CG_DECIMAL_LIMIT;
 }
 
 /*

@@ -4,8 +4,9 @@
  *
  * numeric costs an allocation for each operation; a price takes dozens of
  * them.  Every price, value, limit and quantity is less than 10^14 with at most
- * 8 decimals (CHECK constraints see to it), so that a product of two of them is
- * less than 10^44 / 10^6: percentages and rounding are computed exactly below.
+ * 8 decimals (CHECK constraints see to it), which is 10^22 here, so that a price
+ * times a percentage fits; a quantity times a price is refused where the result
+ * would not be less than 10^14 itself.  Both are exact before they are rounded.
  */
 #ifndef CG_DECIMAL_H
 #define CG_DECIMAL_H
@@ -34,6 +35,9 @@ extern Numeric   cg_decimal_to_numeric(CgDecimal value, int min_digits);
 extern CgDecimal cg_decimal_less_percent(CgDecimal price, CgDecimal percent, CgDecimal least,
 										 const CgRounding *rounding);
 extern CgDecimal cg_decimal_round(CgDecimal value, const CgRounding *rounding);
+extern CgDecimal cg_decimal_unit(const CgRounding *rounding);
+extern bool      cg_decimal_times(CgDecimal quantity, CgDecimal price, bool up,
+								  const CgRounding *rounding, CgDecimal *result);
 
 extern int cg_currency_minor_digits(const char *code);
 

@@ -23,7 +23,8 @@ typedef struct CgCartLine
 {
 	int32     line_no; /* from 1, ascending */
 	int64     item_id;
-	CgDecimal quantity; /* above 0, less than CG_DECIMAL_LIMIT */
+	text     *external_id; /* of the item, where the cart was read by key */
+	CgDecimal quantity;    /* above 0, less than CG_DECIMAL_LIMIT */
 } CgCartLine;
 
 /* A cart, for whom, where and when. */
@@ -84,7 +85,7 @@ extern void cg_price_cart(const CgCart *cart, CgPricedCart *result);
  * Reads the lines of a cart, [{"item": 7, "quantity": 2}, ...], into cart->nlines
  * and cart->lines; by_key: "item" is an external_id.  The quantity is 1 when left
  * out.  What is not of that form is 22023, too large a quantity 22003, an
- * unknown external_id 02000; the detail names the line.
+ * unknown external_id 02000; errors name the line.
  */
 extern void cg_read_cart(Jsonb *json, bool by_key, CgCart *cart);
 

@@ -16,7 +16,8 @@
  * memory is listed under its covers only, and its groups are checked when it is
  * found; so is one that is for segments.
  *
- * Order-level promotions and inactive ones are kept, but not indexed.
+ * Order-level promotions have lists of their own; inactive ones are kept, but
+ * not indexed.
  */
 #include "postgres.h"
 
@@ -42,7 +43,7 @@ typedef struct ListKey
 {
 	int64 cover;
 	int64 audience;
-	int64 cover_kind; /* as wide as the others: no padding in the key */
+	int64 cover_kind; /* and level; as wide as the others: no padding in the key */
 } ListKey;
 
 typedef struct ListEntry
@@ -189,11 +190,20 @@ cg_next_question(void)
 	return question;
 }
 
-static void
-find_in_list(CgCover cover, int64 audience, CgPromotionFound found, void *state)
+static ListKey
+list_key(CgCover cover, bool order_level, int64 audience)
 {
-	ListKey    key = {.cover = cover.id, .audience = audience, .cover_kind = cover.kind};
-	ListEntry *entry = lists_lookup(lists, key);
+	ListKey key = {.cover = cover.id,
+				   .audience = audience,
+				   .cover_kind = cover.kind + (order_level ? CG_COVER_KINDS : 0)};
+
+	return key;
+}
+
+static void
+find_in_list(CgCover cover, bool order_level, int64 audience, CgPromotionFound found, void *state)
+{
+	ListEntry *entry = lists_lookup(lists, list_key(cover, order_level, audience));
 
 	if (entry == NULL)
 		return;
@@ -202,24 +212,55 @@ find_in_list(CgCover cover, int64 audience, CgPromotionFound found, void *state)
 }
 
 /*
- * Finds the item-level promotions that are attached to this cover and may be
- * for somebody in these groups; after cg_promotions().
+ * Finds the active promotions of one level that are attached to this cover and
+ * may be for somebody in these groups; after cg_promotions().
  */
 void
-cg_find_promotions(CgCover cover, const int32 *groups, int ngroups, CgPromotionFound found,
-				   void *state)
+cg_find_promotions(CgCover cover, bool order_level, const int32 *groups, int ngroups,
+				   CgPromotionFound found, void *state)
 {
-	find_in_list(cover, EVERYBODY, found, state);
-	find_in_list(cover, CHECKED, found, state);
+	find_in_list(cover, order_level, EVERYBODY, found, state);
+	find_in_list(cover, order_level, CHECKED, found, state);
 	for (int i = 0; i < ngroups; i++)
-		find_in_list(cover, groups[i], found, state);
+		find_in_list(cover, order_level, groups[i], found, state);
+}
+
+/* Calls back for every promotion there is, once each, in no order; after cg_promotions(). */
+void
+cg_each_promotion(CgPromotionFound found, void *state)
+{
+	for (int i = 0; i < npromotions; i++)
+		if (promotions[i].covers != NULL)
+			found(&promotions[i], state);
+}
+
+/* Whether a promotion is attached to this cover. */
+bool
+cg_promotion_covers(const CgPromotion *promotion, CgCover cover)
+{
+	int low = 0;
+	int high = promotion->ncovers;
+
+	while (low < high)
+	{
+		int            middle = low + (high - low) / 2;
+		const CgCover *found = &promotion->covers[middle];
+
+		if (found->kind == cover.kind && found->id == cover.id)
+			return true;
+		if (found->kind < cover.kind || (found->kind == cover.kind && found->id < cover.id))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
 }
 
 /* Puts a promotion into, or takes it out of, the list of a cover and an audience. */
 static void
 change_list(int place, const CgCover *cover, int64 audience, bool add)
 {
-	ListKey    key = {.cover = cover->id, .audience = audience, .cover_kind = cover->kind};
+	ListKey    key = list_key(*cover, promotions[place].order_level, audience);
 	ListEntry *entry;
 
 	if (add)
@@ -272,7 +313,7 @@ index_promotion(int place, bool add)
 {
 	CgPromotion *promotion = &promotions[place];
 
-	if (!promotion->active || promotion->order_level)
+	if (!promotion->active)
 		return;
 	if (add)
 	{

@@ -103,6 +103,7 @@ typedef enum CgCoverKind
 	CG_COVER_CATEGORY,
 	CG_COVER_BRAND
 } CgCoverKind;
+#define CG_COVER_KINDS (CG_COVER_BRAND + 1)
 
 typedef struct CgCover
 {
@@ -137,7 +138,7 @@ typedef struct CgPromotion
 	int             nstores;
 	int             ngroups;
 	int             nsegments;
-	CgCover        *covers;
+	CgCover        *covers; /* ascending by kind and id */
 	int32          *stores;
 	int32          *groups; /* ascending */
 	int32          *segments;
@@ -151,8 +152,10 @@ typedef void (*CgPromotionFound)(CgPromotion *promotion, void *state);
 
 extern void   cg_promotions(Snapshot snapshot);
 extern bool   cg_category_parent(int32 id, int32 *parent);
-extern void   cg_find_promotions(CgCover cover, const int32 *groups, int ngroups,
+extern void   cg_find_promotions(CgCover cover, bool order_level, const int32 *groups, int ngroups,
 								 CgPromotionFound found, void *state);
+extern void   cg_each_promotion(CgPromotionFound found, void *state);
+extern bool   cg_promotion_covers(const CgPromotion *promotion, CgCover cover);
 extern uint32 cg_next_question(void);
 
 /* Stamps: see stamps.c. */

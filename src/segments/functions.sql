@@ -7,6 +7,13 @@ CREATE FUNCTION customer_groups.segments_of(customer_id bigint, at timestamptz D
 COMMENT ON FUNCTION customer_groups.segments_of(bigint, timestamptz) IS
 	'The labels beside a customer''s name: the segments with show_label that the customer is in, by position, then code. at moves today, in the settings'' time zone; the facts are the present ones. A null customer is an anonymous one: no row. An unknown customer is 02000, a null time 22004, an infinite one 22023, a caller who may not view 42501.';
 
+CREATE FUNCTION customer_groups.segments_of_by_key(customer_external_id text, at timestamptz DEFAULT now())
+	RETURNS TABLE (code text, name text, color text)
+	AS 'MODULE_PATHNAME', 'cg_segments_of_by_key'
+	LANGUAGE C STABLE PARALLEL SAFE COST 120 ROWS 3;
+COMMENT ON FUNCTION customer_groups.segments_of_by_key(text, timestamptz) IS
+	'segments_of a customer by its external_id: null is an anonymous one, an unknown one is 02000.';
+
 CREATE FUNCTION customer_groups.labels_of(customer_ids bigint[], at timestamptz DEFAULT now())
 	RETURNS TABLE (customer_id bigint, labels jsonb)
 	AS 'MODULE_PATHNAME', 'cg_labels_of'

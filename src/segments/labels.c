@@ -21,6 +21,7 @@
 
 #include "calendar/calendar.h"
 #include "catalog/catalog.h"
+#include "pricing/pricing.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 
@@ -40,12 +41,8 @@ typedef struct CheckedRule
 	SegmentRule *rule;
 } CheckedRule;
 
-/*
- * segments_of(customer_id, at) → TABLE(code, name, color)
- */
-PG_FUNCTION_INFO_V1(cg_segments_of);
-Datum
-cg_segments_of(PG_FUNCTION_ARGS)
+static Datum
+segments_of(FunctionCallInfo fcinfo, bool by_key)
 {
 	ReturnSetInfo    *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz       at = cg_time_argument(fcinfo, 1);
@@ -60,7 +57,8 @@ cg_segments_of(PG_FUNCTION_ARGS)
 
 	evaluation = cg_evaluation_begin(at, snapshot);
 	segments = cg_segments(snapshot);
-	cg_evaluation_customer(evaluation, PG_GETARG_INT64(0));
+	cg_evaluation_customer(evaluation, by_key ? cg_customer_by_key(PG_GETARG_TEXT_PP(0), snapshot)
+											  : PG_GETARG_INT64(0));
 	for (int i = 0; i < segments->n; i++)
 	{
 		const CgSegment *segment = &segments->segments[i];
@@ -77,6 +75,23 @@ cg_segments_of(PG_FUNCTION_ARGS)
 	}
 	cg_evaluation_end(evaluation);
 	return (Datum) 0;
+}
+
+/*
+ * segments_of(customer_id, at) → TABLE(code, name, color)
+ */
+PG_FUNCTION_INFO_V1(cg_segments_of);
+Datum
+cg_segments_of(PG_FUNCTION_ARGS)
+{
+	return segments_of(fcinfo, false);
+}
+
+PG_FUNCTION_INFO_V1(cg_segments_of_by_key);
+Datum
+cg_segments_of_by_key(PG_FUNCTION_ARGS)
+{
+	return segments_of(fcinfo, true);
 }
 
 static void
