@@ -252,5 +252,6 @@ compare_candidates(const void *a, const void *b)
 void
 cg_candidates_sort(CgCandidates *candidates)
 {
-	qsort(candidates->promotions, candidates->n, sizeof(CgPromotion *), compare_candidates);
+	if (candidates->n > 1)
+		qsort(candidates->promotions, candidates->n, sizeof(CgPromotion *), compare_candidates);
 }

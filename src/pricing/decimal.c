@@ -127,22 +127,22 @@ cg_decimal_to_numeric(CgDecimal value, int min_digits)
 {
 	int digits = CG_DECIMAL_SCALE;
 
-	while (digits > min_digits && value % 10 == 0)
-	{
-		value /= 10;
-		digits--;
-	}
 	if (value <= PG_INT64_MAX)
-		return int64_div_fast_to_numeric((int64) value, digits);
-	else
 	{
-		int64 unit = powers[digits];
-		char *text = psprintf(digits > 0 ? INT64_FORMAT ".%0*lld" : INT64_FORMAT,
-							  (int64) (value / unit), digits, (long long) (value % unit));
+		int64 small = (int64) value; /* divided much faster */
 
-		return DatumGetNumeric(DirectFunctionCall3(
-			numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		for (; digits > min_digits && small % 10 == 0; digits--)
+			small /= 10;
+		return int64_div_fast_to_numeric(small, digits);
 	}
+	for (; digits > min_digits && value % 10 == 0; digits--)
+		value /= 10;
+	return DatumGetNumeric(DirectFunctionCall3(
+		numeric_in,
+		CStringGetDatum(psprintf(digits > 0 ? INT64_FORMAT ".%0*lld" : INT64_FORMAT,
+								 (int64) (value / powers[digits]), digits,
+								 (long long) (value % powers[digits]))),
+		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 /* Rounds a value at a scale, of 18 at most, to the minor unit. */
