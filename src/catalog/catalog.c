@@ -529,6 +529,15 @@ check_version(Oid extension)
 				 errhint("Reconnect, so that the session loads the new library.")));
 }
 
+/* Begins to scan an index that is open, as its table is, with the keys in place. */
+static void
+begin_scan(CgScan *scan, Snapshot snapshot)
+{
+	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys, 0);
+	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+}
+
 /*
  * Begins a look-up by the first nkeys columns of the primary key.  The table
  * stays locked to the end of the transaction; cg_scan_end() frees the rest.
@@ -541,7 +550,6 @@ cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum k
 	scan->table = table;
 	scan->heap = cg_table_open(table, AccessShareLock);
 	scan->index = index_open(tables[table].pkey, AccessShareLock);
-	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->nkeys = nkeys;
 	for (int i = 0; i < nkeys; i++)
 	{
@@ -550,8 +558,7 @@ cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum k
 		ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ,
 					values[i]);
 	}
-	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, nkeys, 0);
-	index_rescan(scan->scan, scan->keys, nkeys, NULL, 0);
+	begin_scan(scan, snapshot);
 }
 
 /* A valid unique index on a text column alone; raises 55000 when there is none. */
@@ -589,12 +596,10 @@ cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key
 	if (!OidIsValid(tables[table].external_key))
 		tables[table].external_key = find_key_index(table, scan->heap, "external_id");
 	scan->index = index_open(tables[table].external_key, AccessShareLock);
-	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->nkeys = 1;
 	ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTEqualStrategyNumber, TEXTOID,
 						   scan->index->rd_indcollation[0], F_TEXTEQ, key);
-	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, 1, 0);
-	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
+	begin_scan(scan, snapshot);
 }
 
 /*

@@ -1,4 +1,4 @@
--- price_cart on cases with known answers, where discounts go to the last minor unit, and properties of random carts.
+-- price_cart on cases with known answers, where discounts go to the last minor unit, and the properties of random carts.
 -- Cases with an id (F1, S12, ...) are facts from the test suites of published shop systems, which are named.
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -429,7 +429,7 @@ SELECT n, 'sku-' || n, 'thing', round((random() * 60)::numeric, n % 4),
 FROM generate_series(1, 30) n;
 INSERT INTO customer_groups.item_categories SELECT n, 1 + n % 2 FROM generate_series(1, 30, 2) n;
 
--- New promotions of all kinds; returns how many.
+-- New promotions of all kinds.
 CREATE FUNCTION pg_temp.shuffle() RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN

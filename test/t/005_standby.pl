@@ -28,7 +28,10 @@ sub follow
 
 my $price = 'SELECT customer_groups.effective_price(NULL, 1)';
 my $all_prices = q{
-	SELECT c.id, i.id, customer_groups.effective_price(c.id, i.id), customer_groups.effective_discount(c.id, i.id, 1)
+	SELECT c.id, i.id, customer_groups.effective_price(c.id, i.id), customer_groups.effective_discount(c.id, i.id, 1),
+		(SELECT jsonb_agg(p) FROM customer_groups.price_cart(c.id, jsonb_build_array(jsonb_build_object('item', i.id, 'quantity', 2))) AS p),
+		(SELECT jsonb_agg(p) FROM customer_groups.effective_discounts(c.id, ARRAY[i.id, 1]) AS p),
+		(SELECT jsonb_agg(p) FROM customer_groups.explain_discount(c.id, i.id) AS p)
 	FROM customer_groups.customers AS c, customer_groups.items AS i ORDER BY 1, 2};
 
 follow();
