@@ -98,7 +98,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_member(bigint, text, date) IS
-	'Adds a customer to a group until the last day given (null: no end). True when it was not a valid member (one that has expired is renewed); for a valid one valid_until is set and the answer is false. Unknown customer or group: 02000; null: 22004; a day that is over, or infinite: 22023.';
+	'Adds a customer to a group until the last day given (null: no end). True when it was not a valid member (one that has expired is renewed); for a valid one valid_until is set and the answer is false. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503); null: 22004; a day that is over, or infinite: 22023.';
 
 CREATE FUNCTION customer_groups.remove_member(customer_id bigint, group_code text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -189,7 +189,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members(text, bigint[]) IS
-	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000, with nobody added; null: 22004.';
+	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503), with nobody added; null: 22004.';
 
 CREATE FUNCTION customer_groups.remove_members(group_code text, customer_ids bigint[]) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

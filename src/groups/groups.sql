@@ -105,6 +105,13 @@ CREATE FUNCTION customer_groups.lock_member() RETURNS trigger
 COMMENT ON FUNCTION customer_groups.lock_member() IS 'Trigger: locks the customer before the membership.';
 CREATE TRIGGER lock_member BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.members
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.lock_member();
+CREATE FUNCTION customer_groups.lock_group() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'cg_lock_group' LANGUAGE C;
+COMMENT ON FUNCTION customer_groups.lock_group() IS
+	'Trigger: locks the group of a new membership after the customers; one that is gone is 23503.';
+-- Triggers fire in the order of their names: this one before the foreign keys' (RI_ConstraintTrigger_...).
+CREATE TRIGGER "Lock_group" AFTER INSERT OR UPDATE OF group_id ON customer_groups.members
+	FOR EACH ROW EXECUTE FUNCTION customer_groups.lock_group();
 CREATE FUNCTION customer_groups.members_changed() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_members_changed' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.members_changed() IS 'Trigger: keeps to one tier of a ladder and writes the events.';

@@ -19,14 +19,19 @@ CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
 		coalesce(g.name, l.last_detail ->> 'name') AS name, l.detail ->> 'source' AS source,
 		(l.detail ->> 'valid_from')::date AS valid_from, (l.detail ->> 'valid_until')::date AS valid_until,
 		l.added_at,
-		coalesce(l.removed_at, lead(l.began_at) OVER (PARTITION BY l.customer_id, l.group_id ORDER BY l.life)) AS ended_at
+		coalesce(l.removed_at, lead(l.began_at) OVER (PARTITION BY l.customer_id, l.group_id ORDER BY l.life)) AS ended_at,
+		l.added_by, l.began_at
 	FROM (SELECT e.customer_id, e.group_id, e.life,
 				min(e.at) FILTER (WHERE e.kind = 'member_added') AS began_at,
-				min(coalesce((e.detail ->> 'added_at')::timestamptz, e.at)) FILTER (WHERE e.kind = 'member_added') AS added_at,
+				coalesce((array_agg((e.detail ->> 'added_at')::timestamptz ORDER BY e.id DESC)
+						  FILTER (WHERE e.kind <> 'member_removed' AND e.detail ? 'added_at'))[1],
+						 min(e.at) FILTER (WHERE e.kind = 'member_added')) AS added_at,
+				(array_agg(coalesce(e.detail ->> 'added_by', e.actor) ORDER BY e.id DESC)
+					FILTER (WHERE e.kind = 'member_added' OR e.kind = 'member_changed' AND e.detail ? 'added_by'))[1] AS added_by,
 				min(e.at) FILTER (WHERE e.kind = 'member_removed') AS removed_at,
 				(array_agg(e.detail ORDER BY e.id DESC) FILTER (WHERE e.kind <> 'member_removed'))[1] AS detail,
 				(array_agg(e.detail ORDER BY e.id DESC))[1] AS last_detail
-		  FROM (SELECT v.id, v.at, v.kind, v.customer_id, v.group_id, v.detail,
+		  FROM (SELECT v.id, v.at, v.kind, v.customer_id, v.group_id, v.actor, v.detail,
 					count(*) FILTER (WHERE v.kind = 'member_added')
 						OVER (PARTITION BY v.customer_id, v.group_id ORDER BY v.id) AS life
 				FROM customer_groups.events v
@@ -35,7 +40,7 @@ CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
 	LEFT JOIN customer_groups.groups g ON g.id = l.group_id
 	WHERE l.began_at IS NOT NULL;
 COMMENT ON VIEW customer_groups.member_history IS
-	'All memberships there have been, from the event log: who was in which group, how, since when and until when (ended_at null: still recorded).';
+	'All memberships there have been, from the event log: who was in which group, how, by whom, since when and until when (ended_at null: still recorded); began_at is when the addition was logged.';
 
 CREATE FUNCTION customer_groups.was_valid(at timestamptz, day date, valid_from date, valid_until date,
 										  added_at timestamptz, ended_at timestamptz)

@@ -3,9 +3,10 @@
  *		The triggers that keep memberships consistent and write their events.
  *
  * Whoever adds, changes or removes memberships, by whatever road: the customer is
- * locked first (lock_member), a new tier replaces the customer's other tier of
- * that ladder, and each change is written into the event log once.  A replaced membership is deleted by a statement of its own,
- * whose trigger writes its event.
+ * locked first (lock_member), then the group (lock_group), a new tier replaces the
+ * customer's other tier of that ladder, and each change is written into the event
+ * log once.  A replaced membership is deleted by a statement of its own, whose
+ * trigger writes its event.
  *
  * Which groups are tiers is read under the latest snapshot at every isolation
  * level; a group does not become a tier, and a tier does not change its ladder,
@@ -22,12 +23,14 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/snapmgr.h"
 
 #include "catalog/catalog.h"
+#include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
 #include "segments/segments.h"
@@ -66,11 +69,27 @@ typedef struct Events
 	Datum *sources;
 	Datum *froms;
 	Datum *untils;
-	Datum *added;
+	Datum *added_at;
+	Datum *added_by;
 	bool  *no_from;
 	bool  *no_until;
-	bool  *added_now;
+	bool  *no_added_at;
+	bool  *no_added_by;
+	char  *user; /* the session's */
 } Events;
+
+/*
+ * A statement, as its triggers see it.  All that fire for it, for ON CONFLICT,
+ * MERGE and changes in WITH too, fire in its subtransaction and under its
+ * snapshot; the next statement gets another command number, because this one has
+ * written under its own.
+ */
+typedef struct Statement
+{
+	uint32           transaction;
+	SubTransactionId subtransaction;
+	CommandId        command;
+} Statement;
 
 /* A customer's move on a ladder. */
 typedef struct Move
@@ -83,21 +102,24 @@ typedef struct Move
 
 static CgStatement insert_events = {
 	.generic = true,
-	.sql =
-		"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
-		"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
-		"	'code', g.code, 'name', g.name, 'source', e.source, "
-		"	'valid_from', e.valid_from, 'valid_until', e.valid_until) "
-		"	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "
-		"		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "
-		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		"	pg_catalog.unnest($7)) WITH ORDINALITY "
-		"	AS e (kind, customer_id, group_id, source, valid_from, valid_until, added_at, place) "
-		"LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "
-		"ORDER BY e.place",
+	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
+		   "SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
+		   "	'code', g.code, 'name', g.name, 'source', e.source, "
+		   "	'valid_from', e.valid_from, 'valid_until', e.valid_until) "
+		   "	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "
+		   "		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "
+		   "	OPERATOR(pg_catalog.||) CASE WHEN e.added_by IS NULL THEN '{}' "
+		   "		ELSE pg_catalog.jsonb_build_object('added_by', e.added_by) END "
+		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		   "	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY "
+		   "	AS e (kind, customer_id, group_id, source, valid_from, valid_until, added_at, "
+		   "added_by, "
+		   "	place) "
+		   "LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "
+		   "ORDER BY e.place",
 	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, DATEARRAYOID,
-				 TIMESTAMPTZARRAYOID}};
+				 TIMESTAMPTZARRAYOID, TEXTARRAYOID}};
 
 static CgStatement insert_moves = {
 	.generic = true,
@@ -183,19 +205,48 @@ read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Membershi
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/* The statement for which a trigger fires. */
+static Statement
+statement_in_progress(void)
+{
+	Statement result;
+
+	result.transaction = cg_local_xid();
+	result.subtransaction = GetCurrentSubTransactionId();
+	result.command = GetActiveSnapshot()->curcid;
+	return result;
+}
+
+static bool
+same_statement(const Statement *a, const Statement *b)
+{
+	return a->transaction == b->transaction && a->subtransaction == b->subtransaction &&
+		   a->command == b->command;
+}
+
 static bool
 same_membership(const Membership *a, const Membership *b)
 {
 	return a->group_id == b->group_id && strcmp(a->source, b->source) == 0 &&
 		   a->has_from == b->has_from && a->has_until == b->has_until &&
 		   (!a->has_from || a->valid_from == b->valid_from) &&
-		   (!a->has_until || a->valid_until == b->valid_until);
+		   (!a->has_until || a->valid_until == b->valid_until) && a->added_at == b->added_at &&
+		   strcmp(a->added_by, b->added_by) == 0;
 }
 
+/*
+ * Adds the event of a change from old to new; either may be NULL.  Who added the
+ * member, and when, is told only where it is not who writes the event, and when,
+ * or where the change is about it.
+ */
 static void
-add_event(Events *events, const char *kind, const Membership *row)
+add_event(Events *events, const Membership *old, const Membership *new)
 {
-	int i;
+	const Membership *row = new != NULL ? new : old;
+	TimestampTz       now = GetCurrentTransactionStartTimestamp();
+	bool              added = old == NULL;
+	bool              removed = new == NULL;
+	int               i;
 
 	if (events->n == events->max)
 	{
@@ -206,13 +257,22 @@ add_event(Events *events, const char *kind, const Membership *row)
 		events->sources = grow(events->sources, events->max, sizeof(Datum));
 		events->froms = grow(events->froms, events->max, sizeof(Datum));
 		events->untils = grow(events->untils, events->max, sizeof(Datum));
+		events->added_at = grow(events->added_at, events->max, sizeof(Datum));
+		events->added_by = grow(events->added_by, events->max, sizeof(Datum));
 		events->no_from = grow(events->no_from, events->max, sizeof(bool));
 		events->no_until = grow(events->no_until, events->max, sizeof(bool));
-		events->added = grow(events->added, events->max, sizeof(Datum));
-		events->added_now = grow(events->added_now, events->max, sizeof(bool));
+		events->no_added_at = grow(events->no_added_at, events->max, sizeof(bool));
+		events->no_added_by = grow(events->no_added_by, events->max, sizeof(bool));
 	}
+	if (events->user == NULL)
+		events->user = GetUserNameFromId(GetSessionUserId(), false);
 	i = events->n++;
-	events->kinds[i] = CStringGetTextDatum(kind);
+	/* One that is added anew, having expired, is another membership. */
+	if (!added && !removed)
+		added = new->added_at == now && old->added_at != now;
+	events->kinds[i] = CStringGetTextDatum(added     ? "member_added"
+										   : removed ? "member_removed"
+													 : "member_changed");
 	events->customers[i] = Int64GetDatum(row->customer_id);
 	events->groups[i] = Int32GetDatum(row->group_id);
 	events->sources[i] = CStringGetTextDatum(row->source);
@@ -220,15 +280,24 @@ add_event(Events *events, const char *kind, const Membership *row)
 	events->untils[i] = DateADTGetDatum(row->valid_until);
 	events->no_from[i] = !row->has_from;
 	events->no_until[i] = !row->has_until;
-	/* A time of its own only where the event's would mislead. */
-	events->added[i] = TimestampTzGetDatum(row->added_at);
-	events->added_now[i] = row->added_at == GetCurrentTransactionStartTimestamp();
+	events->added_at[i] = TimestampTzGetDatum(row->added_at);
+	events->added_by[i] = CStringGetTextDatum(row->added_by);
+	if (added || removed)
+	{
+		events->no_added_at[i] = row->added_at == now && now <= GetCurrentTimestamp();
+		events->no_added_by[i] = strcmp(row->added_by, events->user) == 0;
+	}
+	else
+	{
+		events->no_added_at[i] = row->added_at == old->added_at;
+		events->no_added_by[i] = strcmp(row->added_by, old->added_by) == 0;
+	}
 }
 
 static void
 write_events(Events *events)
 {
-	Datum values[7];
+	Datum values[8];
 
 	if (events->n == 0)
 		return;
@@ -238,7 +307,8 @@ write_events(Events *events)
 	values[3] = cg_make_array(events->sources, NULL, events->n, TEXTOID);
 	values[4] = cg_make_array(events->froms, events->no_from, events->n, DATEOID);
 	values[5] = cg_make_array(events->untils, events->no_until, events->n, DATEOID);
-	values[6] = cg_make_array(events->added, events->added_now, events->n, TIMESTAMPTZOID);
+	values[6] = cg_make_array(events->added_at, events->no_added_at, events->n, TIMESTAMPTZOID);
+	values[7] = cg_make_array(events->added_by, events->no_added_by, events->n, TEXTOID);
 	cg_execute(&insert_events, values, NULL);
 }
 
@@ -414,6 +484,17 @@ leave_tiers(const CgTiers *tiers, Membership **lost, int n)
 	write_moves(moves, nleft);
 }
 
+/* Whether a new row was recorded before. */
+static bool
+is_restored(HeapTuple tuple, TupleDesc desc)
+{
+	bool isnull;
+
+	return DatumGetTimestampTz(
+			   heap_getattr(tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_RECORDED_AT), desc, &isnull)) !=
+		   GetCurrentTransactionStartTimestamp();
+}
+
 /*
  * Trigger lock_member: BEFORE ROW, so that the customer is locked before the
  * membership, in the order in which booking locks them.
@@ -426,23 +507,26 @@ cg_lock_member(PG_FUNCTION_ARGS)
 											 TRIGGER_EVENT_ROW | TRIGGER_EVENT_BEFORE);
 	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
 	HeapTuple    tuple = trigdata->tg_trigtuple;
+	bool         insert = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
 	bool         isnull;
 	Datum        customer_id;
-	bool         restored = false;
 
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		restored = DatumGetTimestampTz(heap_getattr(
-					   tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_RECORDED_AT), desc, &isnull)) !=
-				   GetCurrentTransactionStartTimestamp();
 	customer_id = heap_getattr(tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_CUSTOMER_ID), desc, &isnull);
-	if (!isnull && !restored)
+	if (!isnull && !(insert && is_restored(tuple, desc)))
 	{
 		CgUser saved;
+		bool   found;
 
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 		cg_become_owner(CG_MEMBERS, &saved);
-		cg_lock_customer(DatumGetInt64(customer_id));
+		found = cg_lock_customer(DatumGetInt64(customer_id));
+		if (!found && insert)
+			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("unknown customer"),
+							errdetail("There is no customer with id " INT64_FORMAT ".",
+									  DatumGetInt64(customer_id)),
+							errhint("Insert the customer first."),
+							errtableconstraint(trigdata->tg_relation, "members_customer_id_fkey")));
 		cg_restore_user(&saved);
 		SPI_finish();
 	}
@@ -451,27 +535,86 @@ cg_lock_member(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Trigger lock_group: AFTER ROW, once all customers of the statement are locked,
+ * and by its name before the foreign key's own trigger, so that adding to a group
+ * that is gone, or being deleted, ends in an error that says what to do.  The lock
+ * is the foreign key's; it is taken once for a statement and group.
+ */
+PG_FUNCTION_INFO_V1(cg_lock_group);
+Datum
+cg_lock_group(PG_FUNCTION_ARGS)
+{
+	static CgStatement select_group = {
+		.generic = true,
+		.sql = "SELECT FROM customer_groups.groups WHERE id OPERATOR(pg_catalog.=) $1 "
+			   "FOR KEY SHARE",
+		.argtypes = {INT4OID}};
+	static Statement last;
+	static int32     last_group;
+	TriggerData     *trigdata = cg_check_trigger(fcinfo, "lock_group", CG_MEMBERS,
+												 TRIGGER_EVENT_ROW | TRIGGER_EVENT_AFTER);
+	TupleDesc        desc = RelationGetDescr(trigdata->tg_relation);
+	bool             update = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
+	HeapTuple        tuple = update ? trigdata->tg_newtuple : trigdata->tg_trigtuple;
+	Statement        statement = statement_in_progress();
+	Datum            group_id;
+	CgUser           saved;
+	bool             isnull;
+
+	group_id = heap_getattr(tuple, cg_attnum(CG_MEMBERS, CG_MEMBERS_GROUP_ID), desc, &isnull);
+	if ((same_statement(&statement, &last) && DatumGetInt32(group_id) == last_group) ||
+		(!update && is_restored(tuple, desc)))
+		return PointerGetDatum(NULL);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	cg_become_owner(CG_MEMBERS, &saved);
+	if (cg_execute(&select_group, &group_id, NULL) == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("unknown group"),
+			 errdetail("There is no group with id %d.", DatumGetInt32(group_id)),
+			 errhint("It may have been deleted meanwhile; find_groups('') lists the groups there "
+					 "are."),
+			 errtableconstraint(trigdata->tg_relation, "members_group_id_fkey")));
+	cg_restore_user(&saved);
+	SPI_finish();
+	last = statement;
+	last_group = DatumGetInt32(group_id);
+	return PointerGetDatum(NULL);
+}
+
+/*
  * A role with the level "members", and not "edit", changes one customer at a
- * time, and says of who added it and when only what is so.
+ * time, and says of who added it and when only what is so.  A statement that
+ * inserts as well as updates or deletes comes here for each of them.
  */
 static void
 check_level(const Memberships *before, const Memberships *after)
 {
+	static Statement   last;
+	static int64       last_customer;
 	const Memberships *rows = after->n > 0 ? after : before;
+	Statement          statement = statement_in_progress();
 	TimestampTz        now = GetCurrentTransactionStartTimestamp();
 	char              *user;
 
 	if (rows->n == 0 || !cg_holds_level("members") || cg_holds_level("edit"))
 		return;
-	for (int i = 1; i < rows->n; i++)
-		if (rows->rows[i].customer_id != rows->rows[0].customer_id)
+	if (!same_statement(&statement, &last))
+	{
+		last = statement;
+		last_customer = rows->rows[0].customer_id;
+	}
+	for (int i = 0; i < rows->n; i++)
+		if (rows->rows[i].customer_id != last_customer)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to change the memberships of several customers "
 						"at once"),
 				 errdetail("The statement changes customers " INT64_FORMAT " and " INT64_FORMAT ".",
-						   rows->rows[0].customer_id, rows->rows[i].customer_id),
+						   last_customer, rows->rows[i].customer_id),
 				 errhint("Change one customer at a time, or ask the owner of the extension "
 						 "for the level \"edit\".")));
 	user = GetUserNameFromId(GetSessionUserId(), false);
@@ -555,20 +698,18 @@ cg_members_changed(PG_FUNCTION_ARGS)
 
 		if (old != NULL && new != NULL && old->group_id == new->group_id)
 		{
-			/* One that is added anew, having expired, is another membership. */
 			if (!same_membership(old, new))
-				add_event(&events,
-						  old->added_at == new->added_at ? "member_changed" : "member_added", new);
+				add_event(&events, old, new);
 			continue;
 		}
 		if (old != NULL)
 		{
-			add_event(&events, "member_removed", old);
+			add_event(&events, old, NULL);
 			lost[nlost++] = old;
 		}
 		if (new != NULL)
 		{
-			add_event(&events, "member_added", new);
+			add_event(&events, NULL, new);
 			was[ngiven] = old;
 			given[ngiven++] = new;
 		}

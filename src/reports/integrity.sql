@@ -77,6 +77,17 @@ CREATE FUNCTION customer_groups.check_integrity()
 				   OR (e.detail ->> 'valid_from')::date IS DISTINCT FROM m.valid_from
 				   OR (e.detail ->> 'valid_until')::date IS DISTINCT FROM m.valid_until END
 
+	-- So it does of who added the member, and when: told where it is not who wrote the event, and just before.
+	UNION ALL
+	SELECT 'membership differs from its events', m.customer_id,
+		format('group %s: stored added at %s by %s, in the events at %s by %s', m.group_id,
+			   m.added_at, m.added_by, h.added_at, h.added_by)
+	FROM customer_groups.members m
+	JOIN customer_groups.member_history h
+		ON h.customer_id = m.customer_id AND h.group_id = m.group_id AND h.ended_at IS NULL
+	WHERE m.added_by <> h.added_by OR m.added_at > h.added_at
+		OR (m.added_at < h.added_at AND h.added_at <> h.began_at)
+
 	-- The last move on each ladder tells which tier it is now.
 	UNION ALL
 	SELECT 'tier differs from its events', coalesce(e.customer_id, t.customer_id),

@@ -51,10 +51,10 @@ cg_customer_exists(int64 customer_id, Snapshot snapshot)
  * Locks a customer to the end of the transaction by updating its facts row: at
  * REPEATABLE READ, a mere lock would let a transaction go on that does not see
  * what the last one changed.  A row that this transaction has updated already is
- * left alone, and a customer that is gone is passed over.  SPI must be connected,
- * the user be the owner.  Tracking is told before: see segments/track.c.
+ * left alone; false for a customer that is gone.  SPI must be connected, the user
+ * be the owner.  Tracking is told before: see segments/track.c.
  */
-void
+bool
 cg_lock_customer(int64 customer_id)
 {
 	static CgStatement lock_facts = {
@@ -63,20 +63,28 @@ cg_lock_customer(int64 customer_id)
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 		.argtypes = {INT8OID}};
 	Datum  id = Int64GetDatum(customer_id);
+	bool   found;
 	bool   ours;
 	CgScan scan;
 
 	cg_tracking_lock();
 	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, id, 0);
-	ours = cg_scan_next(&scan) && cg_scan_is_own(&scan);
+	found = cg_scan_next(&scan);
+	ours = found && cg_scan_is_own(&scan);
 	cg_scan_end(&scan);
 	if (ours || cg_execute(&lock_facts, &id, NULL) > 0)
-		return;
-	if (cg_customer_exists(customer_id, SnapshotSelf))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("a customer has no facts row"),
-						errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
-						errhint("Run customer_groups.rebuild_facts().")));
+		return true;
+	if (!cg_customer_exists(customer_id, SnapshotSelf))
+		return false;
+	if (found && IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update"),
+						errdetail("Customer " INT64_FORMAT " was inserted meanwhile.", customer_id),
+						errhint("Retry the transaction.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("a customer has no facts row"),
+					errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
+					errhint("Run customer_groups.rebuild_facts().")));
 }
 
 /* Sorts ids ascending, and leaves each once; returns how many. */
@@ -121,7 +129,7 @@ cg_lock_customers(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nids; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		cg_lock_customer(ids[i]);
+		(void) cg_lock_customer(ids[i]);
 	}
 	cg_restore_user(&saved);
 	SPI_finish();
@@ -274,7 +282,7 @@ cg_customers_changed(PG_FUNCTION_ARGS)
 			continue;
 		}
 		if (records[i].same_facts)
-			cg_lock_customer(records[i].id);
+			(void) cg_lock_customer(records[i].id);
 		else
 			cg_execute(insert ? &insert_facts : &update_facts, records[i].values, records[i].nulls);
 		judged[njudged++] = records[i].id;

@@ -97,7 +97,7 @@ cg_lines_changed(PG_FUNCTION_ARGS)
 	for (int i = 0; i < customers.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		cg_lock_customer(customers.ids[i]);
+		(void) cg_lock_customer(customers.ids[i]);
 	}
 	cg_track_before(customers.ids, customers.n, command);
 	cg_track_after(customers.ids, customers.n, CG_DEPENDS_LINES);

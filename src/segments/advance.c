@@ -66,7 +66,7 @@ judge_batch(const CgTurn *turns, int n)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (i == 0 || turns[i].customer_id != turns[i - 1].customer_id)
-			cg_lock_customer(turns[i].customer_id);
+			(void) cg_lock_customer(turns[i].customer_id);
 	}
 	return cg_track_turns(turns, n);
 }

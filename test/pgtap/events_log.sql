@@ -171,7 +171,7 @@ FROM (VALUES
     ('INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900001, 900001), (900001, 900002), (900002, 900001)',
      'member_added 1 a1, member_added 1 b1, member_added 2 a1'),
     ('UPDATE customer_groups.members SET valid_until = valid_until', NULL),
-    ('UPDATE customer_groups.members SET added_by = ''somebody''', NULL),
+    ('UPDATE customer_groups.members SET added_by = ''somebody''', 'member_changed 1 a1, member_changed 1 b1, member_changed 2 a1'),
     ('UPDATE customer_groups.members SET source = ''bulk'' WHERE customer_id = 900002', 'member_changed 2 a1'),
     ('UPDATE customer_groups.members SET group_id = 900002 WHERE customer_id = 900002', 'member_removed 2 a1, member_added 2 b1'),
     ('UPDATE customer_groups.members SET group_id = 900011 WHERE customer_id = 900002', 'member_removed 2 b1, member_added 2 silver, tier_changed 2 silver'),

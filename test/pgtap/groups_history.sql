@@ -94,6 +94,35 @@ SELECT is(pg_temp.held(900005, '2021-06-01'), NULL, 'between the two');
 SELECT is(pg_temp.held(900005, :'t4'), NULL, 'up to the renewal');
 SELECT is(pg_temp.held(900005, :'t5'), 'b2b/Business/manual [, ]', 'the second one');
 
+-- When and by whom a member was added, corrected by plain SQL: one event, and the last one counts.
+INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900009, 900001);
+SELECT max(id) AS since FROM customer_groups.events \gset
+UPDATE customer_groups.members SET added_at = '2021-05-06 12:00+00' WHERE customer_id = 900009;
+SELECT is(pg_temp.held(900009, '2021-05-06 12:00+00'), 'b2b/Business/manual [, ]', 'an addition that is set back counts from there');
+SELECT is(pg_temp.held(900009, '2021-05-06 11:59:59+00'), NULL, 'and not before');
+UPDATE customer_groups.members SET added_by = 'the old system' WHERE customer_id = 900009;
+UPDATE customer_groups.members SET added_at = added_at, added_by = added_by WHERE customer_id = 900009;
+UPDATE customer_groups.members SET valid_until = '2999-12-31' WHERE customer_id = 900009;
+UPDATE customer_groups.members SET added_at = '2021-07-08 12:00+00', added_by = 'an import' WHERE customer_id = 900009;
+SELECT results_eq($$ SELECT kind, detail ->> 'added_at', detail ->> 'added_by' FROM customer_groups.events
+    WHERE customer_id = 900009 AND id > $$ || :since || ' ORDER BY id',
+    $$ VALUES ('member_changed', '2021-05-06T12:00:00+00:00', NULL), ('member_changed', NULL, 'the old system'),
+        ('member_changed', NULL, NULL), ('member_changed', '2021-07-08T12:00:00+00:00', 'an import') $$, 'the log tells what changed, once');
+SELECT is(pg_temp.held(900009, '2021-06-01'), NULL, 'the last one counts');
+SELECT is(pg_temp.held(900009, '2021-08-01'), 'b2b/Business/manual [, 2999-12-31]', 'from then on');
+SELECT results_eq($$ SELECT added_at, added_by FROM customer_groups.member_history WHERE customer_id = 900009 $$,
+    $$ SELECT added_at, added_by FROM customer_groups.members WHERE customer_id = 900009 $$, 'the history has it');
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'and agrees with the table');
+ALTER TABLE customer_groups.members DISABLE TRIGGER members_updated;
+UPDATE customer_groups.members SET added_by = 'nobody' WHERE customer_id = 900009;
+SELECT results_eq('SELECT problem, customer_id FROM customer_groups.check_integrity()',
+    $$ VALUES ('membership differs from its events', 900009::bigint) $$, 'a change that the log does not know of is found');
+UPDATE customer_groups.members SET added_by = 'an import', added_at = '2021-07-08 12:01+00' WHERE customer_id = 900009;
+SELECT results_eq('SELECT problem, customer_id FROM customer_groups.check_integrity()',
+    $$ VALUES ('membership differs from its events', 900009::bigint) $$, 'of the time as well');
+UPDATE customer_groups.members SET added_at = '2021-07-08 12:00+00' WHERE customer_id = 900009;
+ALTER TABLE customer_groups.members ENABLE TRIGGER members_updated;
+
 -- Removed, and added with a start before that: one group once.
 INSERT INTO customer_groups.members (customer_id, group_id, valid_from) VALUES (900006, 900001, '2020-01-01');
 DELETE FROM customer_groups.members WHERE customer_id = 900006;
