@@ -90,10 +90,14 @@ DECLARE
 	purged bigint;
 BEGIN
 	PERFORM customer_groups.check_owner();
-	IF before IS NULL OR NOT isfinite(before) OR before > now() THEN
+	IF before IS NULL THEN
+		RAISE EXCEPTION 'the time must not be null'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give a time that is not in the future.';
+	END IF;
+	IF NOT isfinite(before) OR before > now() THEN
 		RAISE EXCEPTION 'invalid time'
 			USING ERRCODE = 'invalid_parameter_value',
-				DETAIL = format('Events before %s cannot be purged.', coalesce(before::text, 'null')),
+				DETAIL = format('Events before %s cannot be purged.', before),
 				HINT = 'Give a time that is not in the future.';
 	END IF;
 	-- Nobody writes events meanwhile, and the refusal comes back with the transaction.
@@ -138,4 +142,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.purge_events(timestamptz) IS
-	'Deletes the events before a time, but for those that the present and the later past follow from, and returns how many. groups_of and members_of then answer from that time on. For the owner (42501); a null, infinite or future time is 22023. Changes of memberships wait meanwhile.';
+	'Deletes the events before a time, but for those that the present and the later past follow from, and returns how many. groups_of and members_of then answer from that time on. For the owner (42501); an infinite or future time is 22023, a null one 22004. Changes of memberships wait meanwhile.';

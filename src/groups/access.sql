@@ -116,6 +116,10 @@ CREATE FUNCTION customer_groups.included_levels(level text) RETURNS text[]
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
+	IF level IS NULL THEN
+		RAISE EXCEPTION 'the level must not be null'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'The levels are view, members, edit and sell.';
+	END IF;
 	CASE level
 		WHEN 'view' THEN RETURN '{view}';
 		WHEN 'members' THEN RETURN '{view,members}';
@@ -124,12 +128,12 @@ BEGIN
 		ELSE
 			RAISE EXCEPTION 'unknown access level'
 				USING ERRCODE = 'invalid_parameter_value',
-					DETAIL = format('There is no level "%s".', coalesce(level, 'null')),
+					DETAIL = format('There is no level "%s".', level),
 					HINT = 'The levels are view, members, edit and sell.';
 	END CASE;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.included_levels(text) IS 'An access level and those that it includes; an unknown one is 22023.';
+COMMENT ON FUNCTION customer_groups.included_levels(text) IS 'An access level and those that it includes; an unknown one is 22023, a null one 22004.';
 
 CREATE FUNCTION customer_groups.check_owner() RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -207,7 +211,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.grant_access(regrole, text) IS
-	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null one 22004.';
+	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null role or level 22004.';
 
 CREATE FUNCTION customer_groups.revoke_access(role regrole, level text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

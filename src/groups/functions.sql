@@ -249,6 +249,10 @@ DECLARE
 	customers bigint[];
 	outcomes text[];
 BEGIN
+	IF emails IS NULL THEN
+		RAISE EXCEPTION 'the list of addresses must not be null'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give an empty text for nobody.';
+	END IF;
 	-- An entry is what stands between separators that are not in quotes; a quote
 	-- that is not closed on its line is a letter like others. The address is what
 	-- stands in angle brackets at the end, else the whole.
@@ -299,7 +303,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members_by_email(text, text) IS
-	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. A null or empty list gives no row; an unknown group is 02000.';
+	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. An empty list gives no row; an unknown group is 02000, a null group or list 22004.';
 
 -- Self-enrollment.
 
@@ -390,10 +394,13 @@ CREATE FUNCTION customer_groups.set_store_pricing(group_code text, store_id int,
 DECLARE
 	of_group int := customer_groups.group_id_of(group_code);
 BEGIN
+	IF set_store_pricing.store_id IS NULL THEN
+		RAISE EXCEPTION 'the store must not be null'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give the id of a store.';
+	END IF;
 	IF NOT EXISTS (SELECT FROM customer_groups.stores s WHERE s.id = set_store_pricing.store_id) THEN
 		RAISE EXCEPTION 'unknown store'
-			USING ERRCODE = '02000',
-				DETAIL = format('There is no store with id %s.', coalesce(set_store_pricing.store_id::text, 'null')),
+			USING ERRCODE = '02000', DETAIL = format('There is no store with id %s.', set_store_pricing.store_id),
 				HINT = 'Give the id of an existing store.';
 	END IF;
 	IF use IS NULL THEN
@@ -408,7 +415,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.set_store_pricing(text, int, boolean) IS
-	'A store''s own answer on whether a group counts for its prices, over the group''s; null takes it back. Unknown group or store: 02000.';
+	'A store''s own answer on whether a group counts for its prices, over the group''s; null takes it back. Unknown group or store: 02000; a null one: 22004.';
 
 CREATE VIEW customer_groups.group_stores WITH (security_invoker) AS
 	SELECT g.code AS group_code, s.id AS store_id, s.code AS store_code,

@@ -70,7 +70,6 @@ $$;
 
 SELECT is(pg_temp.read_list(emails), answer, name)
 FROM (VALUES
-    (NULL, NULL, 'a null list'),
     ('', NULL, 'an empty list'),
     ('   ', NULL, 'blanks'),
     (E' , ;\n;,\r\n \t ', NULL, 'separators and blanks'),
@@ -140,6 +139,7 @@ FROM (VALUES
 SELECT pg_temp.refused($$ SELECT * FROM customer_groups.add_members_by_email('nope', 'ann@example.com') $$, '02000', '"nope"', 'an unknown group');
 SELECT pg_temp.refused($$ SELECT * FROM customer_groups.add_members_by_email('nope', '') $$, '02000', '"nope"', 'for an empty list too');
 SELECT pg_temp.refused($$ SELECT * FROM customer_groups.add_members_by_email(NULL, 'ann@example.com') $$, '22004', NULL, 'a null group');
+SELECT pg_temp.refused($$ SELECT * FROM customer_groups.add_members_by_email('b2b', NULL) $$, '22004', NULL, 'a null list');
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Ten thousand

@@ -88,7 +88,7 @@ FROM (VALUES
     ($$'nope', 900001, true$$, '02000', '"nope"', 'an unknown group'),
     ($$'b2b', 999999, true$$, '02000', '999999', 'an unknown store'),
     ($$'b2b', 999999, NULL$$, '02000', '999999', 'an unknown store has nothing to take back'),
-    ($$'b2b', NULL, true$$, '02000', 'null', 'no store'),
+    ($$'b2b', NULL, true$$, '22004', NULL, 'no store'),
     ($$NULL, 900001, true$$, '22004', NULL, 'no group')
 ) AS c (arguments, state, named, name);
 
