@@ -125,7 +125,7 @@ static CgStatement insert_moves = {
 	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
 		   "SELECT 'tier_changed', m.customer_id, t.id, pg_catalog.jsonb_build_object("
-		   "	'ladder', m.ladder, 'from', f.code, 'to', t.code) "
+		   "	'ladder', m.ladder, 'from', f.code, 'from_id', f.id, 'to', t.code) "
 		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		   "	pg_catalog.unnest($4)) WITH ORDINALITY "
 		   "	AS m (customer_id, ladder, from_id, to_id, place) "

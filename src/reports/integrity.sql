@@ -105,6 +105,18 @@ CREATE FUNCTION customer_groups.check_integrity()
 		ON t.customer_id = e.customer_id AND t.ladder = e.ladder
 	WHERE e.group_id IS DISTINCT FROM t.group_id
 
+	-- Each move on a ladder starts where the one before it ended; purged ones are not missed.
+	UNION ALL
+	SELECT 'tier differs from its events', e.customer_id,
+		format('ladder %s: event %s moves from %s, event %s moved to %s', e.ladder, e.id,
+			   coalesce(e.from_id, 'none'), e.before_id, coalesce(e.before_to, 'none'))
+	FROM (SELECT v.id, v.customer_id, v.detail ->> 'ladder' AS ladder, v.detail ->> 'from_id' AS from_id,
+				lag(v.id) OVER moves AS before_id, lag(v.group_id::text) OVER moves AS before_to
+		  FROM customer_groups.events v
+		  WHERE v.kind = 'tier_changed'
+		  WINDOW moves AS (PARTITION BY v.customer_id, v.detail ->> 'ladder' ORDER BY v.id)) e
+	WHERE e.before_id IS NOT NULL AND e.from_id IS DISTINCT FROM e.before_to
+
 	-- Tracked segments have stored who fulfils their rule on the day that was reached.
 	UNION ALL
 	SELECT 'segment member differs from the rule', j.customer_id,

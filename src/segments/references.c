@@ -3,7 +3,8 @@
  *		The triggers that keep what rules name in being.
  *
  * A rule holds codes, not keys, so there are no foreign keys here: saving a
- * segment refuses names that nothing has and circles of segments (check_segments),
+ * segment refuses names that nothing has, circles of segments, and more levels of
+ * them than can be evaluated (check_segments),
  * deleting what a rule names is refused (refuse_named), and giving it another
  * code rewrites the rules (rename_in_rules).
  *
@@ -23,6 +24,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -214,63 +216,115 @@ cg_check_rule_names(const SegmentRule *rule, const SegmentRule *known, Snapshot 
 }
 
 /* ------------------------------------------------------------------------
- * Circles
+ * Circles, and how deep segments go
  * ------------------------------------------------------------------------
  */
 
-enum
+/* The heights of segments, in levels; or how far they are. */
+#define UNSEEN 0
+#define ON_PATH (-1)
+
+typedef struct Nesting
 {
-	UNSEEN,
-	ON_PATH,
-	DONE
-};
+	const CgSegments *segments;
+	int              *heights; /* by place */
+	List             *path;    /* places, from the one that was begun with */
+} Nesting;
+
+static int segment_height(Nesting *nesting, int place, int above);
+
+static void
+pg_attribute_noreturn() circle_error(const Nesting *nesting, int place)
+{
+	const CgSegment *segments = nesting->segments->segments;
+	StringInfoData   circle;
+	ListCell        *lc;
+	bool             inside = false;
+
+	initStringInfo(&circle);
+	foreach (lc, nesting->path)
+	{
+		inside = inside || lfirst_int(lc) == place;
+		if (inside)
+			appendStringInfo(&circle, "\"%s\", ", text_to_cstring(segments[lfirst_int(lc)].code));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION), errmsg("segments must not go round in a circle"),
+			 errdetail("Each names the next: %s\"%s\".", circle.data,
+					   text_to_cstring(segments[place].code)),
+			 errhint("Repeat the condition itself in place of the name.")));
+}
 
 /*
- * Follows the names of segments from a place on; raises 23514 on coming back to
- * one that is on the path.
+ * The levels of a node, with those of the segments that it names; above it are
+ * so many already.  Raises 23514 for a circle and 54000 for too many levels.
  */
-static void
-check_circle(const CgSegments *segments, int place, uint8 *states, List *path)
+static int
+node_height(Nesting *nesting, const CgRuleNode *node, int above)
 {
-	ListCell *lc;
-	List     *longer = lappend_int(list_copy(path), place);
+	int   height = 0;
+	int32 place;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 
-	states[place] = ON_PATH;
-	foreach (lc, cg_rule_names(segments->segments[place].rule))
+	if (above >= CG_RULE_MAX_NESTING)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("segments are nested too deep"),
+			 errdetail(
+				 "Segment \"%s\" and those that it names have more than %d levels.",
+				 text_to_cstring(nesting->segments->segments[linitial_int(nesting->path)].code),
+				 CG_RULE_MAX_NESTING),
+			 errhint("Let rules repeat conditions rather than name segments that name others.")));
+	if (cg_rule_is_boolean(node))
 	{
-		CgRuleName *name = lfirst(lc);
-		int32       next;
+		const CgRuleNode *child = cg_rule_child(node);
 
-		if (name->kind != CG_NAME_SEGMENT ||
-			!cg_find_code(CG_NAME_SEGMENT, cstring_to_text(name->code), &next))
-			continue;
-		if (states[next] == ON_PATH)
-		{
-			StringInfoData circle;
-			ListCell      *step;
-			bool           inside = false;
-
-			initStringInfo(&circle);
-			foreach (step, longer)
-			{
-				inside = inside || lfirst_int(step) == next;
-				if (inside)
-					appendStringInfo(&circle, "\"%s\", ",
-									 text_to_cstring(segments->segments[lfirst_int(step)].code));
-			}
-			ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
-							errmsg("segments must not go round in a circle"),
-							errdetail("Each names the next: %s\"%s\".", circle.data, name->code),
-							errhint("Repeat the condition itself in place of the name.")));
-		}
-		if (states[next] == UNSEEN)
-			check_circle(segments, next, states, longer);
+		for (int i = 0; i < node->nargs; i++, child = cg_rule_sibling(child))
+			height = Max(height, node_height(nesting, child, above + 1));
 	}
-	states[place] = DONE;
-	list_free(longer);
+	else if (node->kind == CG_RULE_SEGMENT &&
+			 cg_find_code(CG_NAME_SEGMENT, cg_rule_name(node), &place))
+		height = segment_height(nesting, place, above + 1);
+	return height + 1;
+}
+
+static int
+segment_height(Nesting *nesting, int place, int above)
+{
+	int height = nesting->heights[place];
+
+	if (height == ON_PATH)
+		circle_error(nesting, place);
+	/* Again, if known, where more is above it: to be refused. */
+	if (height == UNSEEN || above + height > CG_RULE_MAX_NESTING)
+	{
+		nesting->heights[place] = ON_PATH;
+		nesting->path = lappend_int(nesting->path, place);
+		height = node_height(nesting, &nesting->segments->segments[place].rule->root, above);
+		nesting->path = list_delete_last(nesting->path);
+		nesting->heights[place] = height;
+	}
+	return height;
+}
+
+/* Checks segments that have been saved, and those that name them. */
+static void
+check_nesting(const CgSegments *segments, const Saved *saved, int n)
+{
+	Nesting nesting = {.segments = segments, .heights = palloc0(segments->n * sizeof(int))};
+	bool    named = false;
+	int32   place;
+
+	for (int i = 0; i < n; i++)
+	{
+		named = named || cg_is_named(CG_NAME_SEGMENT, saved[i].code);
+		if (cg_find_code(CG_NAME_SEGMENT, saved[i].code, &place))
+			(void) segment_height(&nesting, place, 0);
+	}
+	for (int i = 0; named && i < segments->n; i++)
+		(void) segment_height(&nesting, i, 0);
 }
 
 /* ------------------------------------------------------------------------
@@ -533,6 +587,7 @@ read_saved(TriggerData *trigdata, Saved **saved, int *n)
 {
 	TupleDesc       desc = RelationGetDescr(trigdata->tg_relation);
 	int             attnum = SPI_fnumber(desc, "rule");
+	AttrNumber      code_attnum = cg_attnum(CG_SEGMENTS, CG_SEGMENTS_CODE);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TupleTableSlot *old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TimestampTz     now = GetCurrentTransactionStartTimestamp();
@@ -559,7 +614,11 @@ read_saved(TriggerData *trigdata, Saved **saved, int *n)
 			/* The old rows stand in the same order as the new ones. */
 			tuplestore_gettupleslot(trigdata->tg_oldtable, true, false, old_slot);
 			old_rule = rule_of(old_slot, attnum);
-			if (VARSIZE(rule) == VARSIZE(old_rule) && memcmp(rule, old_rule, VARSIZE(rule)) == 0)
+			/* Another code may be one that restored rules name already. */
+			if (VARSIZE(rule) == VARSIZE(old_rule) && memcmp(rule, old_rule, VARSIZE(rule)) == 0 &&
+				DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID,
+													 slot_getattr(slot, code_attnum, &isnull),
+													 slot_getattr(old_slot, code_attnum, &isnull))))
 				continue;
 		}
 		else if (DatumGetTimestampTz(slot_getattr(
@@ -573,8 +632,7 @@ read_saved(TriggerData *trigdata, Saved **saved, int *n)
 			max *= 2;
 			*saved = repalloc(*saved, max * sizeof(Saved));
 		}
-		(*saved)[*n].code = DatumGetTextPCopy(
-			slot_getattr(slot, cg_attnum(CG_SEGMENTS, CG_SEGMENTS_CODE), &isnull));
+		(*saved)[*n].code = DatumGetTextPCopy(slot_getattr(slot, code_attnum, &isnull));
 		(*saved)[*n].rule = rule;
 		(*saved)[(*n)++].old_rule = old_rule;
 	}
@@ -590,14 +648,12 @@ PG_FUNCTION_INFO_V1(cg_check_segments);
 Datum
 cg_check_segments(PG_FUNCTION_ARGS)
 {
-	TriggerData      *trigdata = cg_check_trigger(fcinfo, "check_segments", CG_SEGMENTS,
-												  TRIGGER_EVENT_AFTER);
-	Snapshot          snapshot;
-	const CgSegments *segments;
-	Saved            *saved;
-	int               n;
-	uint64            restored;
-	uint8            *states;
+	TriggerData *trigdata = cg_check_trigger(fcinfo, "check_segments", CG_SEGMENTS,
+											 TRIGGER_EVENT_AFTER);
+	Snapshot     snapshot;
+	Saved       *saved;
+	int          n;
+	uint64       restored;
 
 	if (trigdata->tg_newtable == NULL ||
 		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && trigdata->tg_oldtable == NULL))
@@ -611,15 +667,7 @@ cg_check_segments(PG_FUNCTION_ARGS)
 		for (int i = 0; i < n; i++)
 			cg_check_rule_names(saved[i].rule, saved[i].old_rule, snapshot);
 
-		segments = cg_segments(snapshot);
-		states = palloc0(segments->n);
-		for (int i = 0; i < n; i++)
-		{
-			int32 place;
-
-			if (cg_find_code(CG_NAME_SEGMENT, saved[i].code, &place) && states[place] == UNSEEN)
-				check_circle(segments, place, states, NIL);
-		}
+		check_nesting(cg_segments(snapshot), saved, n);
 		UnregisterSnapshot(snapshot);
 	}
 	cg_warn_restored(CG_SEGMENTS, restored);

@@ -7,7 +7,7 @@ COMMENT ON FUNCTION customer_groups.lock_rules() IS
 CREATE FUNCTION customer_groups.check_segments() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_check_segments' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.check_segments() IS
-	'Trigger: refuses a rule that names what does not exist (42704), and segments that go round in a circle (23514).';
+	'Trigger: refuses a rule that names what does not exist (42704), segments that go round in a circle (23514), and more than 500 levels of them (54000).';
 CREATE FUNCTION customer_groups.refuse_named() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_refuse_named' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.refuse_named() IS

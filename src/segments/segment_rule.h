@@ -46,6 +46,7 @@
 #define CG_RULE_MAX_CHARS 65536     /* of text, as given and as printed */
 #define CG_RULE_MAX_CONDITIONS 1000 /* leaves of the tree */
 #define CG_RULE_MAX_DEPTH 100       /* levels of AND, OR, NOT, parentheses */
+#define CG_RULE_MAX_NESTING 500     /* levels of a rule and the segments that it names */
 #define CG_RULE_MAX_DIGITS 1000     /* of a number, printed without exponent */
 #define CG_RULE_MAX_DAYS 100000     /* IN LAST, WITHIN, WITHIN NEXT */
 

@@ -321,6 +321,39 @@ SELECT is(pg_temp.complaint('SELECT customer_groups.in_segment(1, ''round'')'), 
           'a restored circle');
 DELETE FROM customer_groups.segments;
 
+-- A code that a restored rule names already may close one, too.
+INSERT INTO customer_groups.segments (code, name, rule, recorded_at) VALUES ('dangling', 'D', 'in SEGMENT ''missing''', '2026-01-01');
+INSERT INTO customer_groups.segments (code, name, rule) VALUES ('closing', 'C', 'in SEGMENT ''dangling''');
+SELECT is(pg_temp.complaint(statement), expected, statement)
+FROM (VALUES
+    ('UPDATE customer_groups.segments SET code = ''missing'' WHERE code = ''closing''', '23514 Each names the next: "missing", "dangling", "missing".'),
+    ('UPDATE customer_groups.segments SET code = ''missing'' WHERE code = ''dangling''', '23514 Each names the next: "missing", "missing".'),
+    ('UPDATE customer_groups.segments SET code = ''other'' WHERE code = ''closing''', 'done'),
+    ('INSERT INTO customer_groups.segments (code, name, rule) VALUES (''missing'', ''M'', ''in SEGMENT ''''closing'''''')',
+        '23514 Each names the next: "missing", "closing", "dangling", "missing".'),
+    ('INSERT INTO customer_groups.segments (code, name, rule) VALUES (''missing'', ''M'', ''ALL'')', 'done'))
+    AS v (statement, expected);
+DELETE FROM customer_groups.segments;
+
+-- No more levels than can be evaluated, counted over the segments that name each other: 500.
+INSERT INTO customer_groups.segments (code, name, rule) VALUES ('d1', 'D', 'visits >= 1');
+INSERT INTO customer_groups.segments (code, name, rule)
+SELECT 'd' || n, 'D', format('in SEGMENT ''d%s''', n - 1)::customer_groups.segment_rule FROM generate_series(2, 500) AS n;
+SELECT ok(customer_groups.in_segment(1, 'd500') AND NOT customer_groups.in_segment(2, 'd500'), '500 levels are evaluated');
+SELECT is(pg_temp.complaint(statement), expected, statement)
+FROM (VALUES
+    ('INSERT INTO customer_groups.segments (code, name, rule) VALUES (''e'', ''E'', ''in SEGMENT ''''d500'''''')',
+        '54000 Segment "e" and those that it names have more than 500 levels.'),
+    ('INSERT INTO customer_groups.segments (code, name, rule) VALUES (''e'', ''E'', ''NOT in SEGMENT ''''d499'''''')',
+        '54000 Segment "e" and those that it names have more than 500 levels.'),
+    ('INSERT INTO customer_groups.segments (code, name, rule) VALUES (''e'', ''E'', ''NOT in SEGMENT ''''d498'''''')', 'done'),
+    ('UPDATE customer_groups.segments SET rule = ''NOT visits >= 1'' WHERE code = ''d1''',
+        '54000 Segment "d500" and those that it names have more than 500 levels.'),
+    ('UPDATE customer_groups.segments SET rule = ''visits >= 2'' WHERE code = ''d1''', 'done'),
+    ('UPDATE customer_groups.segments SET rule = ''NOT (visits >= 1 AND visits < 5)'' WHERE code IN (''d1'', ''d499'')', 'done'))
+    AS v (statement, expected);
+DELETE FROM customer_groups.segments;
+
 -- ---------------------------------------------------------------------------------------------
 -- Names
 -- ---------------------------------------------------------------------------------------------
