@@ -59,6 +59,32 @@ CREATE FUNCTION customer_groups.name_subject(row_value jsonb) RETURNS jsonb
 				 FROM customer_groups.stores s WHERE s.id = (row_value ->> 'store_id')::int), '{}') ELSE '{}' END;
 COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches.';
 
+-- Before the row itself, so that its code can still be written into the events.
+CREATE FUNCTION customer_groups.delete_attachments() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	EXECUTE format('DELETE FROM customer_groups.%I WHERE %I = $1', TG_ARGV[0], TG_ARGV[1]) USING OLD.id;
+	RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.delete_attachments() IS
+	'Trigger (table, column): what is attached to groups goes with its row, and is written into the event log with its code.';
+CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.promotions
+	FOR EACH ROW EXECUTE FUNCTION customer_groups.delete_attachments('promotion_groups', 'promotion_id');
+CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.stores
+	FOR EACH ROW EXECUTE FUNCTION customer_groups.delete_attachments('group_store_pricing', 'store_id');
+
+CREATE FUNCTION customer_groups.delete_before_truncate() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	EXECUTE format('DELETE FROM customer_groups.%I', TG_TABLE_NAME);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.delete_before_truncate() IS 'Trigger: what a TRUNCATE takes away is written into the event log as by DELETE.';
+
 DO $$
 DECLARE
 	source record;
@@ -79,6 +105,13 @@ BEGIN
 			CREATE TRIGGER log_delete AFTER DELETE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
 				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.log_change(%2$L, %3$L, %4$L)',
 			source.name, source.subject, source.group_key, source.promotion_key);
+		-- TRUNCATE of groups is one of members too, which is refused.
+		IF source.name OPERATOR(pg_catalog.<>) 'groups' THEN
+			EXECUTE pg_catalog.format(
+				'CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.%I
+					FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate()',
+				source.name);
+		END IF;
 	END LOOP;
 END
 $$;

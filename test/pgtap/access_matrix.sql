@@ -568,7 +568,7 @@ SELECT customer_groups.revoke_access('shop_members');
 SELECT throws_ok($$ SELECT customer_groups.grant_access('shop_view', 'admin') $$, '22023', NULL, 'an unknown level is not given');
 SELECT throws_ok($$ SELECT customer_groups.grant_access('shop_view', 'VIEW') $$, '22023', NULL, 'nor one in capitals');
 SELECT throws_ok($$ SELECT customer_groups.grant_access('shop_view', '') $$, '22023', NULL, 'nor an empty one');
-SELECT throws_ok($$ SELECT customer_groups.grant_access('shop_view', NULL) $$, '22023', NULL, 'nor a null one');
+SELECT throws_ok($$ SELECT customer_groups.grant_access('shop_view', NULL) $$, '22004', NULL, 'nor a null one');
 SELECT throws_ok($$ SELECT customer_groups.revoke_access('shop_view', 'admin') $$, '22023', NULL, 'an unknown level is not revoked');
 SELECT throws_ok($$ SELECT customer_groups.grant_access(NULL, 'view') $$, '22004', NULL, 'a null role');
 SELECT throws_ok($$ SELECT customer_groups.revoke_access(NULL) $$, '22004', NULL, 'a null role loses nothing');

@@ -159,13 +159,14 @@ DECLARE
     since bigint := (SELECT max(id) FROM customer_groups.events);
 BEGIN
     EXECUTE statement;
-    RETURN (SELECT string_agg(concat_ws(' ', kind, customer_id - 900000, detail ->> 'code', detail ->> 'group_code', detail ->> 'promotion_code',
+    RETURN (SELECT string_agg(concat_ws(' ', kind, customer_id - 900000, detail ->> 'code', detail ->> 'group_code', detail ->> 'promotion_code', detail ->> 'store_code',
                                         detail ->> 'from', detail ->> 'to', nullif(detail ->> 'before', '{}')), ', ' ORDER BY id)
             FROM customer_groups.events WHERE id > since);
 END
 $$;
 DELETE FROM customer_groups.members;
-INSERT INTO customer_groups.promotions (id, code, name, kind, value) VALUES (900001, 'ten', 'Ten', 'percent', 10);
+INSERT INTO customer_groups.promotions (id, code, name, kind, value) VALUES (900001, 'ten', 'Ten', 'percent', 10), (900002, 'twenty', 'Twenty', 'percent', 20);
+INSERT INTO customer_groups.stores (id, code, name) VALUES (900031, 'one', 'One'), (900032, 'two', 'Two');
 SELECT is(pg_temp.short_log(statement), log, statement)
 FROM (VALUES
     ('INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900001, 900001), (900001, 900002), (900002, 900001)',
@@ -187,7 +188,13 @@ FROM (VALUES
     ('UPDATE customer_groups.groups SET upgrade_threshold = NULL WHERE id = 900001', 'tier_changed 1 a1, group_changed a1 {"upgrade_threshold": 600}'),
     ('INSERT INTO customer_groups.promotion_groups (promotion_id, group_id) VALUES (900001, 900001), (900001, 900021)', 'attachment_added a1 ten, attachment_added newer ten'),
     ('DELETE FROM customer_groups.promotion_groups WHERE group_id = 900001', 'attachment_removed a1 ten'),
-    ('DELETE FROM customer_groups.promotions WHERE id = 900001', 'attachment_removed newer'),
+    ('DELETE FROM customer_groups.promotions WHERE id = 900001', 'attachment_removed newer ten'),
+    ('INSERT INTO customer_groups.group_store_pricing (group_id, store_id, use_pricing) VALUES (900001, 900031, true), (900021, 900031, false), (900021, 900032, false)',
+     'store_pricing_added a1 one, store_pricing_added newer one, store_pricing_added newer two'),
+    ('DELETE FROM customer_groups.stores WHERE id = 900031', 'store_pricing_removed a1 one, store_pricing_removed newer one'),
+    ('TRUNCATE customer_groups.group_store_pricing', 'store_pricing_removed newer two'),
+    ('INSERT INTO customer_groups.promotion_groups (promotion_id, group_id) VALUES (900002, 900001)', 'attachment_added a1 twenty'),
+    ('TRUNCATE customer_groups.promotion_groups', 'attachment_removed a1 twenty'),
     ('DELETE FROM customer_groups.groups WHERE id = 900021', 'group_removed newer')
 ) AS s (statement, log);
 SELECT is((SELECT count(*)::int FROM customer_groups.events WHERE detail::text ~ 'Secret|secret'), 0, 'who looks after a group is personal and not in the log');
