@@ -74,7 +74,7 @@ CREATE FUNCTION customer_groups.segment_rule_from_jsonb(jsonb) RETURNS customer_
 	AS 'MODULE_PATHNAME', 'cg_segment_rule_from_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 CREATE FUNCTION customer_groups.segment_rule_to_jsonb(customer_groups.segment_rule) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'cg_segment_rule_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
-COMMENT ON FUNCTION customer_groups.segment_rule_from_jsonb(jsonb) IS 'Cast from the tree that segment_rule_to_jsonb() gives. Another shape, an unknown key, a wrong type are 22023, with the object in the detail.';
+COMMENT ON FUNCTION customer_groups.segment_rule_from_jsonb(jsonb) IS 'Cast from the tree that segment_rule_to_jsonb() gives. Another shape, an unknown key, a wrong type are 22023, with the path ($.and[0].not) and the object in the detail.';
 COMMENT ON FUNCTION customer_groups.segment_rule_to_jsonb(customer_groups.segment_rule) IS
 'Cast to a tree, for rule builders. Nodes:
 {"and": [node, ...]}, {"or": [node, ...]}, {"not": node}, {"all": true},

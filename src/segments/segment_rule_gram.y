@@ -21,6 +21,8 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/varlena.h"
 }
 
 %code requires {
@@ -318,6 +320,71 @@ month:
 
 %%
 
+/* Words that begin a condition, or what is before one. */
+static const char *const beginnings[] = {
+	"visits", "net_sales", "average_sale", "refunds", "prepaid_purchases", "pass_purchases",
+	"no_shows", "registered", "first_visit", "last_visit", "days_since", "birthday", "bought",
+	"attribute", "member", "tier", "in", "ALL", "NOT",
+};
+
+/* Longest word, in bytes, to look for a likely one. */
+#define MAX_MISSPELT 40
+
+/* The distance of two words in any case, less than limit; else limit. */
+static int
+distance(const char *word, int len, const char *candidate, int limit)
+{
+	char *a = asc_tolower(word, len);
+	char *b = asc_tolower(candidate, strlen(candidate));
+	int	  d = varstr_levenshtein_less_equal(a, len, b, strlen(b), 1, 1, 1, limit - 1, true);
+
+	return Min(d, limit);
+}
+
+/*
+ * The word that was meant by one that stands where it cannot: the nearest of
+ * those that can, if it is near.  NULL for none.
+ */
+static const char *
+likely_word(const char *word, int len, const char *expecting)
+{
+	const char *best = NULL;
+	int			best_distance = PG_INT32_MAX;
+	List	   *candidates = NIL;
+	ListCell   *lc;
+
+	if (len == 0 || len > MAX_MISSPELT)
+		return NULL;
+	if (expecting == NULL)
+		for (int i = 0; i < (int) lengthof(beginnings); i++)
+			candidates = lappend(candidates, (void *) beginnings[i]);
+	else
+	{
+		char *rest = pstrdup(expecting);
+		char *end;
+
+		for (; (end = strstr(rest, " or ")) != NULL; rest = end + 4)
+		{
+			*end = '\0';
+			candidates = lappend(candidates, rest);
+		}
+		candidates = lappend(candidates, rest);
+	}
+	foreach (lc, candidates)
+	{
+		const char *candidate = lfirst(lc);
+		int			limit = Min(best_distance, ((int) strlen(candidate) + 2) / 3 + 1);
+		int			d = strchr(candidate, ' ') ? limit : distance(word, len, candidate, limit);
+
+		if (d < limit && d < len)
+		{
+			best = candidate;
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
 /*
  * Reports a syntax error at the last token.  bison's message ends with
  * "expecting A or B" if the choice is small; it is large only where a
@@ -329,12 +396,19 @@ cg_rule_yyerror(CG_RULE_YYLTYPE *location, CgRuleParse *parse,
 {
 	const char *expecting = strstr(message, "expecting ");
 	const char *hint = parse->problem_hint;
+	const char *likely = NULL;
 
+	if (expecting != NULL)
+		expecting += strlen("expecting ");
+	if (hint == NULL)
+		likely = likely_word(parse->input + location->start, location->end - location->start, expecting);
 	if (hint == NULL && expecting != NULL)
-		hint = psprintf("Expected %s.", expecting + strlen("expecting "));
+		hint = psprintf("Expected %s.", expecting);
 	if (hint == NULL)
 		hint = CG_RULE_METRICS "; other conditions are days_since(date), birthday, bought, "
 							   "attribute, member OF, tier OF, in SEGMENT and ALL.";
+	if (likely != NULL)
+		hint = psprintf("Did you mean \"%s\"? %s", likely, hint);
 	cg_rule_parse_error(parse, *location, parse->problem ? parse->problem : "Unexpected", hint);
 }
 

@@ -7,7 +7,7 @@
  * condition.  A table says which key tells each kind of node and which other
  * keys it has; both directions follow it, so that what the one writes the
  * other takes.  Anything else in an object is an error (22023), whose detail
- * shows the object.
+ * shows the object and the path to it.
  *
  * Memory is the caller's context.  No table is read, no lock is taken.
  *
@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "segment_rule_internal.h"
@@ -101,9 +102,19 @@ static const Shape shapes[CG_RULE_LAST_KIND + 1] = {
 	[CG_RULE_SEGMENT] = {.key = "segment", .holds = HOLDS_NAME},
 };
 
-static void json_error(JsonbContainer *json, const char *problem, const char *key, const char *hint)
+/* An object of the tree, and where it is. */
+typedef struct Place
+{
+	JsonbContainer     *json;
+	const struct Place *parent; /* NULL: the root */
+	const char         *key;    /* under which the parent holds it */
+	int                 index;  /* in an array there, else -1 */
+} Place;
+
+static JsonbValue *get_key(const Place *at, const char *key);
+static void json_error(const Place *at, const char *problem, const char *key, const char *hint)
 	pg_attribute_noreturn();
-static CgRuleExpr *node_from_json(JsonbContainer *json, int depth);
+static CgRuleExpr *node_from_json(const Place *at, int depth);
 static JsonbValue *push_node(JsonbParseState **state, const CgRuleNode *node);
 
 PG_FUNCTION_INFO_V1(cg_segment_rule_from_jsonb);
@@ -113,11 +124,12 @@ Datum
 cg_segment_rule_from_jsonb(PG_FUNCTION_ARGS)
 {
 	Jsonb *json = PG_GETARG_JSONB_P(0);
+	Place  root = {.json = &json->root};
 
 	/* Do not read a quarter of a gigabyte only to find that it is too long. */
 	if (VARSIZE(json) > MAX_JSONB_SIZE)
 		cg_rule_limit_error(NULL, CG_RULE_MAX_CHARS, "characters");
-	PG_RETURN_SEGMENT_RULE_P(cg_rule_build(node_from_json(&json->root, 0), NULL));
+	PG_RETURN_SEGMENT_RULE_P(cg_rule_build(node_from_json(&root, 0), NULL));
 }
 
 Datum
@@ -133,64 +145,98 @@ cg_segment_rule_to_jsonb(PG_FUNCTION_ARGS)
  * ------------------------------------------------------------------------
  */
 
-/* Throws; the detail says what the problem is with which word of the object. */
+/* Appends the path to an object, as jsonpath writes it. */
 static void
-json_error(JsonbContainer *json, const char *problem, const char *key, const char *hint)
+append_path(StringInfo path, const Place *at)
 {
-	char *object = JsonbToCString(NULL, json, 0);
-	int   len = pg_mbcliplen(object, strlen(object), MAX_OBJECT_IN_DETAIL);
+	if (at->parent == NULL)
+	{
+		appendStringInfoChar(path, '$');
+		return;
+	}
+	append_path(path, at->parent);
+	appendStringInfo(path, ".%s", at->key);
+	if (at->index >= 0)
+		appendStringInfo(path, "[%d]", at->index);
+}
+
+/* A key as jsonpath writes it: in quotes, unless it is a plain word. */
+static void
+escape_key(StringInfo path, const char *key)
+{
+	if (key[0] != '\0' && strspn(key, "abcdefghijklmnopqrstuvwxyz_") == strlen(key))
+		appendStringInfoString(path, key);
+	else
+		escape_json(path, key);
+}
+
+/* Throws; the detail says what the problem is with which word of which object. */
+static void
+json_error(const Place *at, const char *problem, const char *key, const char *hint)
+{
+	char          *object = JsonbToCString(NULL, at->json, 0);
+	int            len = pg_mbcliplen(object, strlen(object), MAX_OBJECT_IN_DETAIL);
+	StringInfoData path;
+
+	initStringInfo(&path);
+	append_path(&path, at);
+	if (JsonContainerIsObject(at->json) && get_key(at, key) != NULL)
+	{
+		appendStringInfoChar(&path, '.');
+		escape_key(&path, key);
+	}
 
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("invalid jsonb for type %s", "segment_rule"),
-					errdetail("%s \"%s\" in %s%s", problem, key, pnstrdup(object, len),
-							  object[len] ? " ..." : "."),
+					errdetail("%s \"%s\" at %s, in %s%s", problem, key, path.data,
+							  pnstrdup(object, len), object[len] ? " ..." : "."),
 					errhint("%s", hint)));
 }
 
 /* The value of a key, NULL where it is missing. */
 static JsonbValue *
-get_key(JsonbContainer *json, const char *key)
+get_key(const Place *at, const char *key)
 {
-	return getKeyJsonValueFromContainer(json, key, strlen(key), NULL);
+	return getKeyJsonValueFromContainer(at->json, key, strlen(key), NULL);
 }
 
 /* The value of a key that must be there. */
 static JsonbValue *
-need_key(JsonbContainer *json, const char *key)
+need_key(const Place *at, const char *key)
 {
-	JsonbValue *value = get_key(json, key);
+	JsonbValue *value = get_key(at, key);
 
 	if (value == NULL)
-		json_error(json, "Missing key", key, "The condition is not complete without it.");
+		json_error(at, "Missing key", key, "The condition is not complete without it.");
 	return value;
 }
 
 static char *
-need_string(JsonbContainer *json, const char *key)
+need_string(const Place *at, const char *key)
 {
-	JsonbValue *value = need_key(json, key);
+	JsonbValue *value = need_key(at, key);
 
 	if (value->type != jbvString)
-		json_error(json, "Wrong type of", key, "It takes a string.");
+		json_error(at, "Wrong type of", key, "It takes a string.");
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
 /* The object in a value, or the array if that is asked for. */
 static JsonbContainer *
-need_container(JsonbContainer *json, const char *key, const JsonbValue *value, bool array)
+need_container(const Place *at, const char *key, const JsonbValue *value, bool array)
 {
 	JsonbContainer *container = value->type == jbvBinary ? value->val.binary.data : NULL;
 
 	if (container == NULL ||
 		!(array ? JsonContainerIsArray(container) : JsonContainerIsObject(container)))
-		json_error(json, "Wrong type of", key,
+		json_error(at, "Wrong type of", key,
 				   array ? "It takes an array." : "It takes an object, or objects in an array.");
 	return container;
 }
 
 /* The kind of node, told by a key and, where kinds share it, by its word. */
 static CgRuleKind
-kind_from_json(JsonbContainer *json)
+kind_from_json(const Place *at)
 {
 	const char *shared = NULL;
 	int         kind;
@@ -199,28 +245,28 @@ kind_from_json(JsonbContainer *json)
 	{
 		const Shape *shape = &shapes[kind];
 
-		if (shape->key == NULL || get_key(json, shape->key) == NULL)
+		if (shape->key == NULL || get_key(at, shape->key) == NULL)
 			continue;
-		if (shape->holds != HOLDS_WORD || strcmp(need_string(json, shape->key), shape->word) == 0)
+		if (shape->holds != HOLDS_WORD || strcmp(need_string(at, shape->key), shape->word) == 0)
 			return kind;
 		shared = shape->key;
 	}
 	if (shared != NULL)
-		json_error(json, "Unknown value of", shared,
+		json_error(at, "Unknown value of", shared,
 				   "birthday takes today, this_month, month or next; bought takes item, category "
 				   "or brand.");
-	json_error(json, "Missing key of a", "condition",
+	json_error(at, "Missing key of a", "condition",
 			   "The key is one of and, or, not, all, metric, date, days_since, within, birthday, "
 			   "bought, attribute, member_of, tier_of and segment.");
 }
 
 /* Refuses keys that the shape does not have. */
 static void
-check_keys(JsonbContainer *json, const Shape *shape)
+check_keys(const Place *at, const Shape *shape)
 {
 	const char *known[] = {shape->key, shape->name_key, shape->days_key, shape->types ? "op" : NULL,
 						   shape->types ? "value" : NULL};
-	JsonbIterator     *it = JsonbIteratorInit(json);
+	JsonbIterator     *it = JsonbIteratorInit(at->json);
 	JsonbIteratorToken token;
 	JsonbValue         v;
 
@@ -236,48 +282,48 @@ check_keys(JsonbContainer *json, const Shape *shape)
 		for (i = 0; i < lengthof(known); i++)
 			found |= known[i] != NULL && strcmp(known[i], key) == 0;
 		if (!found)
-			json_error(json, "Unexpected key", key, "A key that says nothing there is refused.");
+			json_error(at, "Unexpected key", key, "A key that says nothing there is refused.");
 	}
 }
 
 static CgRuleMetric
-metric_from_json(JsonbContainer *json, const Shape *shape)
+metric_from_json(const Place *at, const Shape *shape)
 {
-	char        *name = need_string(json, shape->key);
+	char        *name = need_string(at, shape->key);
 	CgRuleMetric metric;
 
 	if (!cg_metric_from_cstring(name, &metric) ||
 		cg_metric_is_date(metric) != (shape->holds == HOLDS_DATE_METRIC))
-		json_error(json, shape->holds == HOLDS_METRIC ? "Unknown metric" : "Unknown date", name,
+		json_error(at, shape->holds == HOLDS_METRIC ? "Unknown metric" : "Unknown date", name,
 				   CG_RULE_METRICS ".");
 	return metric;
 }
 
 /* The days, or -1 where a window is left out; or the month. */
 static int32
-days_from_json(JsonbContainer *json, const CgRuleExpr *expr, const Shape *shape)
+days_from_json(const Place *at, const CgRuleExpr *expr, const Shape *shape)
 {
 	bool        is_month = expr->kind == CG_RULE_BIRTHDAY_IN_MONTH;
-	JsonbValue *value = get_key(json, shape->days_key);
+	JsonbValue *value = get_key(at, shape->days_key);
 	int32       days;
 
 	if (value == NULL && shape->types)
 		return -1;
 	if (expr->metric && shape->types && !cg_metric_has_window(expr->metric))
-		json_error(json, "Unexpected key", shape->days_key, CG_RULE_WINDOW_HINT);
-	value = need_key(json, shape->days_key);
+		json_error(at, "Unexpected key", shape->days_key, CG_RULE_WINDOW_HINT);
+	value = need_key(at, shape->days_key);
 	if (value->type != jbvNumeric ||
 		!cg_rule_int_from_cstring(numeric_normalize(value->val.numeric), is_month ? 1 : 0,
 								  is_month ? 12 : CG_RULE_MAX_DAYS, &days))
-		json_error(json, "Wrong value of", shape->days_key,
+		json_error(at, "Wrong value of", shape->days_key,
 				   is_month ? CG_RULE_MONTH_HINT : CG_RULE_DAYS_HINT);
 	return days;
 }
 
 static CgRuleOp
-op_from_json(JsonbContainer *json)
+op_from_json(const Place *at)
 {
-	char *name = need_string(json, "op");
+	char *name = need_string(at, "op");
 	int   op;
 
 	for (op = CG_OP_EQ; op <= CG_OP_IN; op++)
@@ -285,13 +331,12 @@ op_from_json(JsonbContainer *json)
 		if (pg_strcasecmp(cg_op_name(op), name) == 0)
 			return op;
 	}
-	json_error(json, "Unknown operator", name,
-			   "Operators are =, <>, <, <=, >, >=, between and in.");
+	json_error(at, "Unknown operator", name, "Operators are =, <>, <, <=, >, >=, between and in.");
 }
 
 /* Adds one value, which must be of the type of those before. */
 static void
-add_value(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape, const JsonbValue *value)
+add_value(CgRuleExpr *expr, const Place *at, const Shape *shape, const JsonbValue *value)
 {
 	CgRuleType type = CG_TYPE_NONE;
 	Numeric    number;
@@ -302,7 +347,7 @@ add_value(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape, const Json
 	else if (value->type == jbvString)
 		type = shape->types & CG_TYPE_DATE ? CG_TYPE_DATE : CG_TYPE_TEXT;
 	if (!(shape->types & type) || (expr->args != NIL && type != expr->type))
-		json_error(json, "Wrong type of", "value",
+		json_error(at, "Wrong type of", "value",
 				   "Metrics compare with numbers, dates and tiers with strings, an attribute with "
 				   "either, but not with both at once.");
 	expr->type = type;
@@ -311,18 +356,18 @@ add_value(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape, const Json
 	{
 		case CG_TYPE_NUMBER:
 			if (!cg_rule_number(value->val.numeric, &number))
-				json_error(json, "Overlong number as", "value", CG_RULE_NUMBER_HINT);
+				json_error(at, "Overlong number as", "value", CG_RULE_NUMBER_HINT);
 			expr->args = lappend(expr->args, number);
 			break;
 		case CG_TYPE_DATE:
 			if (!cg_rule_date_from_cstring(pnstrdup(value->val.string.val, value->val.string.len),
 										   &date))
-				json_error(json, "Invalid date as", "value", CG_RULE_DATE_HINT);
+				json_error(at, "Invalid date as", "value", CG_RULE_DATE_HINT);
 			expr->args = lappend_int(expr->args, date);
 			break;
 		case CG_TYPE_TEXT:
 			if (expr->op != CG_OP_EQ && expr->op != CG_OP_NE && expr->op != CG_OP_IN)
-				json_error(json, "Text is not compared by", cg_op_name(expr->op),
+				json_error(at, "Text is not compared by", cg_op_name(expr->op),
 						   CG_RULE_TEXT_OP_HINT);
 			expr->args = lappend(
 				expr->args, cstring_to_text_with_len(value->val.string.val, value->val.string.len));
@@ -333,26 +378,26 @@ add_value(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape, const Json
 }
 
 static void
-test_from_json(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape)
+test_from_json(CgRuleExpr *expr, const Place *at, const Shape *shape)
 {
 	JsonbValue     *value;
 	JsonbContainer *array;
 	uint32          i;
 
-	expr->op = op_from_json(json);
-	value = need_key(json, "value");
+	expr->op = op_from_json(at);
+	value = need_key(at, "value");
 	if (expr->op != CG_OP_BETWEEN && expr->op != CG_OP_IN)
 	{
-		add_value(expr, json, shape, value);
+		add_value(expr, at, shape, value);
 		return;
 	}
 
-	array = need_container(json, "value", value, true);
+	array = need_container(at, "value", value, true);
 	if (expr->op == CG_OP_BETWEEN ? JsonContainerSize(array) != 2 : JsonContainerSize(array) == 0)
-		json_error(json, "Wrong number of values for", cg_op_name(expr->op),
+		json_error(at, "Wrong number of values for", cg_op_name(expr->op),
 				   "between takes two values, in takes one or more.");
 	for (i = 0; i < JsonContainerSize(array); i++)
-		add_value(expr, json, shape, getIthJsonbValueFromContainer(array, i));
+		add_value(expr, at, shape, getIthJsonbValueFromContainer(array, i));
 }
 
 /*
@@ -360,18 +405,19 @@ test_from_json(CgRuleExpr *expr, JsonbContainer *json, const Shape *shape)
  * builders that start from an empty list make it.
  */
 static CgRuleExpr *
-chain_from_json(CgRuleKind kind, JsonbContainer *json, const char *key, int depth)
+chain_from_json(CgRuleKind kind, const Place *at, const char *key, int depth)
 {
-	JsonbContainer *array = need_container(json, key, need_key(json, key), true);
+	JsonbContainer *array = need_container(at, key, need_key(at, key), true);
 	CgRuleExpr     *chain = NULL;
 	uint32          i;
 
 	if (JsonContainerSize(array) == 0)
-		json_error(json, "Too few conditions for", key, "It takes at least one condition.");
+		json_error(at, "Too few conditions for", key, "It takes at least one condition.");
 	for (i = 0; i < JsonContainerSize(array); i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(array, i);
-		CgRuleExpr *child = node_from_json(need_container(json, key, value, false), depth);
+		Place       place = {need_container(at, key, value, false), at, key, i};
+		CgRuleExpr *child = node_from_json(&place, depth);
 
 		chain = chain ? cg_rule_chain(kind, chain, child) : child;
 	}
@@ -379,40 +425,41 @@ chain_from_json(CgRuleKind kind, JsonbContainer *json, const char *key, int dept
 }
 
 static CgRuleExpr *
-node_from_json(JsonbContainer *json, int depth)
+node_from_json(const Place *at, int depth)
 {
 	CgRuleExpr  *expr;
 	const Shape *shape;
 	JsonbValue  *value;
+	Place        child;
 
 	check_stack_depth();
 
-	if (!JsonContainerIsObject(json))
-		json_error(json, "Wrong type of", "rule", "A rule is an object, like {\"all\": true}.");
+	if (!JsonContainerIsObject(at->json))
+		json_error(at, "Wrong type of", "rule", "A rule is an object, like {\"all\": true}.");
 	if (depth > CG_RULE_MAX_DEPTH)
 		cg_rule_limit_error(NULL, CG_RULE_MAX_DEPTH, "nested levels");
 
 	expr = cg_rule_expr();
-	expr->kind = kind_from_json(json);
+	expr->kind = kind_from_json(at);
 	shape = &shapes[expr->kind];
-	check_keys(json, shape);
-	value = need_key(json, shape->key);
+	check_keys(at, shape);
+	value = need_key(at, shape->key);
 
 	switch (shape->holds)
 	{
 		case HOLDS_CHILDREN:
-			return chain_from_json(expr->kind, json, shape->key, depth + 1);
+			return chain_from_json(expr->kind, at, shape->key, depth + 1);
 		case HOLDS_CHILD:
-			expr->args = list_make1(
-				node_from_json(need_container(json, shape->key, value, false), depth + 1));
+			child = (Place){need_container(at, shape->key, value, false), at, shape->key, -1};
+			expr->args = list_make1(node_from_json(&child, depth + 1));
 			break;
 		case HOLDS_TRUE:
 			if (value->type != jbvBool || !value->val.boolean)
-				json_error(json, "Wrong value of", shape->key, "It takes true.");
+				json_error(at, "Wrong value of", shape->key, "It takes true.");
 			break;
 		case HOLDS_METRIC:
 		case HOLDS_DATE_METRIC:
-			expr->metric = metric_from_json(json, shape);
+			expr->metric = metric_from_json(at, shape);
 			break;
 		case HOLDS_NAME:
 		case HOLDS_WORD:
@@ -420,11 +467,11 @@ node_from_json(JsonbContainer *json, int depth)
 	}
 	if (cg_rule_has_name(expr->kind))
 		expr->name = cstring_to_text(
-			need_string(json, shape->name_key ? shape->name_key : shape->key));
+			need_string(at, shape->name_key ? shape->name_key : shape->key));
 	if (shape->days_key)
-		expr->days = days_from_json(json, expr, shape);
+		expr->days = days_from_json(at, expr, shape);
 	if (shape->types)
-		test_from_json(expr, json, shape);
+		test_from_json(expr, at, shape);
 	return expr;
 }
 
