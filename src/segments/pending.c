@@ -502,6 +502,10 @@ cg_fill_segments(PG_FUNCTION_ARGS)
 	MemoryContext batch;
 	CgUser        saved;
 
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the batch size must not be null"),
+				 errhint("Leave the argument out to get its default.")));
 	if (batch_size < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid batch size"),
 						errdetail("A batch must have at least one customer."),

@@ -58,7 +58,7 @@ COMMENT ON FUNCTION customer_groups.advance_segments(timestamptz) IS
 CREATE PROCEDURE customer_groups.fill_segments(batch_size int DEFAULT 1000)
 	AS 'MODULE_PATHNAME', 'cg_fill_segments' LANGUAGE C;
 COMMENT ON PROCEDURE customer_groups.fill_segments(int) IS
-	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023. What becomes pending meanwhile stays so until the next call. For the level edit.';
+	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit.';
 
 CREATE VIEW customer_groups.segment_changes WITH (security_invoker) AS
 	SELECT e.segment_id, s.code, s.name,

@@ -34,7 +34,7 @@ INSERT INTO meanings VALUES
     ('check_horizon', 'at', 'now'), ('level_grants', 'level', 'nothing');
 
 CREATE TEMPORARY TABLE arguments AS
-SELECT p.oid, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
+SELECT p.oid, p.prokind::text AS kind, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
     format_type(a.type, NULL) AS type,
     -- The default as it is written, for the last pronargdefaults arguments.
     pg_get_function_arg_default(p.oid, a.place::int) AS value_left_out
@@ -48,7 +48,7 @@ WHERE e.extname = 'customer_groups' AND NOT p.proisstrict AND p.prorettype <> 't
 -- The call with a null in one place.
 CREATE FUNCTION pg_temp.call_with_null(of_function oid, null_place int) RETURNS text
     LANGUAGE sql AS $$
-    SELECT format('SELECT * FROM customer_groups.%I(%s)', min(a.function),
+    SELECT format('%s customer_groups.%I(%s)', CASE min(a.kind) WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, min(a.function),
         string_agg(CASE WHEN a.place = null_place THEN 'NULL::' || a.type
                         ELSE format('%s::%s', coalesce(n.value, t.value), a.type) END, ', ' ORDER BY a.place))
     FROM arguments AS a
