@@ -33,6 +33,7 @@ OBJS = \
 	src/sales/lines.o \
 	src/sales/shop.o \
 	src/segments/advance.o \
+	src/segments/compile.o \
 	src/segments/evaluate.o \
 	src/segments/labels.o \
 	src/segments/pending.o \
@@ -44,6 +45,7 @@ OBJS = \
 	src/segments/segment_rule_names.o \
 	src/segments/segment_rule_out.o \
 	src/segments/segment_rule_scan.o \
+	src/segments/sets.o \
 	src/segments/track.o \
 	src/segments/turns.o \
 	src/tiers/upgrade.o
@@ -62,6 +64,7 @@ SQL = \
 	src/promotions/promotions.sql \
 	src/promotions/stamps.sql \
 	src/segments/functions.sql \
+	src/segments/sets.sql \
 	src/segments/references.sql \
 	src/sales/sale_lines.sql \
 	src/segments/tracking.sql \

@@ -51,7 +51,7 @@ BEGIN
 	LOOP
 		EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO @extowner@', member.name);
 		-- Everybody may call what constraints, defaults and views do.
-		IF member.proname OPERATOR(pg_catalog.<>) ALL ('{is_money,currency_digits,is_timezone,settings_currency,settings_timezone,earliest_today,shop_today,search_form,was_valid}'::pg_catalog.text[])
+		IF member.proname OPERATOR(pg_catalog.<>) ALL ('{is_money,currency_digits,is_timezone,settings_currency,settings_timezone,earliest_today,shop_today,search_form,was_valid,month_day}'::pg_catalog.text[])
 		THEN
 			EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', member.name);
 		END IF;

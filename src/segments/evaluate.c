@@ -253,18 +253,14 @@ birthday_in(int year, int month, int day)
 	return date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
 }
 
-static bool
-has_birthday(const CgEvaluation *evaluation, const CgRuleNode *node)
+/* Whether a birthday on a day of a month, of whatever year, is one that a condition means. */
+bool
+cg_is_birthday(const CgRuleNode *node, DateADT today, int birth_month, int birth_day)
 {
-	DateADT today = evaluation->today;
 	int     year, month, day;
-	int     birth_year, birth_month, birth_day;
 	DateADT birthday;
 
-	if (!evaluation->has_birth_date)
-		return false;
 	j2date(today + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	j2date(evaluation->birth_date + POSTGRES_EPOCH_JDATE, &birth_year, &birth_month, &birth_day);
 	switch ((CgRuleKind) node->kind)
 	{
 		case CG_RULE_BIRTHDAY_THIS_MONTH:
@@ -279,6 +275,17 @@ has_birthday(const CgEvaluation *evaluation, const CgRuleNode *node)
 				birthday = birthday_in(year + 1, birth_month, birth_day);
 			return birthday - today <= node->days;
 	}
+}
+
+static bool
+has_birthday(const CgEvaluation *evaluation, const CgRuleNode *node)
+{
+	int year, month, day;
+
+	if (!evaluation->has_birth_date)
+		return false;
+	j2date(evaluation->birth_date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return cg_is_birthday(node, evaluation->today, month, day);
 }
 
 /* ------------------------------------------------------------------------
@@ -748,6 +755,17 @@ fulfils_tier(CgEvaluation *evaluation, const CgRuleNode *node)
 	return false;
 }
 
+/* Raises 55000 for a segment whose rule leads back to it: the triggers refuse that, a restore may bring it. */
+void
+cg_raise_circle(const CgSegment *segment)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("segments go round in a circle"),
+					errdetail("Segment \"%s\" names itself, if only through others.",
+							  text_to_cstring(segment->code)),
+					errhint("Change the rule of one of them.")));
+}
+
 /* Whether the customer is in the segment at a place in the list. */
 static bool
 in_segment_at(CgEvaluation *evaluation, int place)
@@ -755,11 +773,7 @@ in_segment_at(CgEvaluation *evaluation, int place)
 	const CgSegment *segment = &evaluation->segments->segments[place];
 
 	if (evaluation->answers[place] == BEING_ASKED)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("segments go round in a circle"),
-						errdetail("Segment \"%s\" names itself, if only through others.",
-								  text_to_cstring(segment->code)),
-						errhint("Change the rule of one of them.")));
+		cg_raise_circle(segment);
 	if (evaluation->answers[place] == NOT_ASKED)
 	{
 		evaluation->answers[place] = BEING_ASKED;

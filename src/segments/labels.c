@@ -228,19 +228,14 @@ cg_in_segment_by_code(PG_FUNCTION_ARGS)
 	TimestampTz   at = cg_time_argument(fcinfo, 2);
 	Snapshot      snapshot = GetActiveSnapshot();
 	CgEvaluation *evaluation;
-	text         *code;
 	int32         place;
 	bool          result;
 
 	cg_check_view();
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	code = PG_GETARG_TEXT_PP(1);
 	evaluation = cg_evaluation_begin(at, snapshot);
-	if (!cg_find_code(CG_NAME_SEGMENT, code, &place))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("unknown segment"),
-						errdetail("There is no segment with code \"%s\".", text_to_cstring(code)),
-						errhint("Insert it first, or ask with the code of an existing one.")));
+	place = cg_segment_by_code(PG_GETARG_TEXT_PP(1));
 	if (PG_ARGISNULL(0))
 		result = false;
 	else

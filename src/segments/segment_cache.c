@@ -131,6 +131,19 @@ cg_find_code(CgRuleNameKind kind, const text *code, int32 *value)
 	return true;
 }
 
+/* The place of the segment that has a code; raises 02000 if none has; after cg_segments(). */
+int32
+cg_segment_by_code(const text *code)
+{
+	int32 place;
+
+	if (!cg_find_code(CG_NAME_SEGMENT, code, &place))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("unknown segment"),
+						errdetail("There is no segment with code \"%s\".", text_to_cstring(code)),
+						errhint("Insert it first, or ask with the code of an existing one.")));
+	return place;
+}
+
 /* Whether a category is another one or below it; after cg_segments(). */
 bool
 cg_category_is_in(int32 category, int32 ancestor)
@@ -148,6 +161,25 @@ cg_category_is_in(int32 category, int32 ancestor)
 		category = entry->value;
 	}
 	return false;
+}
+
+/* The ids of a category and of those below it, ascending; after cg_segments(). */
+List *
+cg_categories_in(int32 ancestor)
+{
+	codes_iterator iterator;
+	CodeEntry     *entry;
+	List          *result = NIL;
+
+	codes_start_iterate(codes[CG_NAME_CATEGORY], &iterator);
+	while ((entry = codes_iterate(codes[CG_NAME_CATEGORY], &iterator)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (cg_category_is_in(entry->value, ancestor))
+			result = lappend_int(result, entry->value);
+	}
+	list_sort(result, list_int_cmp);
+	return result;
 }
 
 /* Whether a rule of any segment names the code; after cg_segments(). */

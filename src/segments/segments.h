@@ -30,6 +30,7 @@ extern void          cg_evaluation_move(CgEvaluation *evaluation, DateADT day);
 extern bool          cg_evaluation_in_segment(CgEvaluation *evaluation, int32 segment_id);
 extern bool          cg_evaluation_fulfils(CgEvaluation *evaluation, const SegmentRule *rule);
 extern void          cg_evaluation_end(CgEvaluation *evaluation);
+extern bool cg_is_birthday(const CgRuleNode *node, DateADT today, int birth_month, int birth_day);
 
 /* segment_cache.c */
 typedef struct CgSegment
@@ -67,6 +68,29 @@ extern int               cg_find_segment(int32 id);
 extern bool              cg_find_code(CgRuleNameKind kind, const text *code, int32 *value);
 extern bool              cg_category_is_in(int32 category, int32 ancestor);
 extern bool              cg_is_named(CgRuleNameKind kind, const text *code);
+
+extern int32 cg_segment_by_code(const text *code);
+extern List *cg_categories_in(int32 ancestor);
+
+extern void pg_attribute_noreturn() cg_raise_circle(const CgSegment *segment);
+
+/*
+ * compile.c: rules as SQL, for many customers at once.  In
+ *
+ *		SELECT f.customer_id FROM <from> WHERE <conditions[i]>
+ *
+ * f is customer_facts, which a caller may restrict further, for example by
+ * f.customer_id = ANY ($1); a condition that is null counts as false.  The text
+ * holds what the snapshot read and what day it was: run it under that snapshot.
+ */
+typedef struct CgCompiledRules
+{
+	char  *from;
+	char **conditions; /* one for each rule */
+} CgCompiledRules;
+
+extern CgCompiledRules cg_compile_rules(const SegmentRule *const *rules, int n, TimestampTz at,
+										Snapshot snapshot);
 
 /* references.c */
 extern void cg_check_rule_names(const SegmentRule *rule, const SegmentRule *known,
