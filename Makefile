@@ -66,6 +66,7 @@ SQL = \
 	src/segments/functions.sql \
 	src/segments/sets.sql \
 	src/segments/references.sql \
+	src/segments/default_segments.sql \
 	src/sales/sale_lines.sql \
 	src/segments/tracking.sql \
 	src/pricing/pricing.sql \

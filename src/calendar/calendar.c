@@ -109,3 +109,19 @@ cg_start_of_day(DateADT day, pg_tz *timezone)
 				 errhint("Give a time from 4713 BC to 294276 AD.")));
 	return result;
 }
+
+/*
+ * month_day(day) → int
+ */
+PG_FUNCTION_INFO_V1(cg_month_day);
+Datum
+cg_month_day(PG_FUNCTION_ARGS)
+{
+	DateADT day = PG_GETARG_DATEADT(0);
+	int     year, month, mday;
+
+	if (DATE_NOT_FINITE(day))
+		PG_RETURN_NULL();
+	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
+	PG_RETURN_INT32(month * 100 + mday);
+}

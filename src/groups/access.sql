@@ -112,6 +112,7 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('edit', 'add_members_by_email(text, text)'),
 			('edit', 'set_store_pricing(text, int, boolean)'),
 			('edit', 'delete_group(text)'),
+			('edit', 'load_default_segments(text, numeric)'),
 			('edit', 'advance_segments(timestamptz)'),
 			('edit', 'fill_segments(int)')
 		) AS f (level, signature)

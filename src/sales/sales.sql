@@ -59,8 +59,8 @@ CREATE TABLE customer_groups.customer_facts (
 -- updated in place (HOT). Who was last here on a day is found by sales_sold_at_brin.
 CREATE INDEX customer_facts_registered_at_idx ON customer_groups.customer_facts (registered_at);
 CREATE INDEX customer_facts_first_visit_at_idx ON customer_groups.customer_facts (first_visit_at);
-CREATE INDEX customer_facts_birthday_idx ON customer_groups.customer_facts
-	((extract(month FROM birth_date) * 100 + extract(day FROM birth_date))) WHERE birth_date IS NOT NULL;
+CREATE INDEX customer_facts_birthday_idx ON customer_groups.customer_facts (customer_groups.month_day(birth_date))
+	WHERE birth_date IS NOT NULL;
 COMMENT ON TABLE customer_groups.customer_facts IS 'What follows from a customer''s sales and record, kept by every change of them; the row is also the one lock of the customer.';
 COMMENT ON COLUMN customer_groups.customer_facts.customer_id IS 'Customer.';
 COMMENT ON COLUMN customer_groups.customer_facts.visits IS 'Number of product sales.';

@@ -39,7 +39,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 
-#include "catalog/catalog.h"
+#include "calendar/calendar.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 

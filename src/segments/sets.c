@@ -18,32 +18,15 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/datum.h"
 #include "utils/snapmgr.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
-#include "promotions/promotions.h"
 #include "segments/segments.h"
 
 #define MAX_SIZES 1000 /* that one query counts: a row has no more than 1664 columns */
 #define SAMPLE 10      /* customers that preview_segment() shows */
-
-/*
- * month_day(day) → int
- */
-PG_FUNCTION_INFO_V1(cg_month_day);
-Datum
-cg_month_day(PG_FUNCTION_ARGS)
-{
-	DateADT day = PG_GETARG_DATEADT(0);
-	int     year, month, mday;
-
-	if (DATE_NOT_FINITE(day))
-		PG_RETURN_NULL();
-	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
-	PG_RETURN_INT32(month * 100 + mday);
-}
 
 /* The rule of a segment, in the cache; raises 02000 when none has the code. */
 static const SegmentRule *

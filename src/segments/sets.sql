@@ -1,12 +1,5 @@
 -- The customers of a segment: all of them, how many, and what a rule would change.
 
--- Conditions on birthdays are ranges of it.
-CREATE FUNCTION customer_groups.month_day(day date) RETURNS int
-	AS 'MODULE_PATHNAME', 'cg_month_day'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION customer_groups.month_day(date) IS
-	'Month and day of the month as one number: 312 for 12 March; null for null and infinite dates.';
-
 CREATE FUNCTION customer_groups.segment_sql(code text, at timestamptz DEFAULT now()) RETURNS text
 	AS 'MODULE_PATHNAME', 'cg_segment_sql'
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000;
@@ -57,9 +50,3 @@ CREATE FUNCTION customer_groups.preview_change(code text, rule customer_groups.s
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 10000;
 COMMENT ON FUNCTION customer_groups.preview_change(text, customer_groups.segment_rule, timestamptz) IS
 	'Who would enter or leave the segment if it had the rule: change is enters or leaves; in no order, no row for a null argument. A rule that leads back to the segment is 23514, as it is when it is saved; other errors as rule_customers() and segment_customers().';
-
--- Indexes for selective conditions.
-CREATE INDEX customer_facts_registered_at_idx ON customer_groups.customer_facts (registered_at);
-CREATE INDEX customer_facts_first_visit_at_idx ON customer_groups.customer_facts (first_visit_at);
-CREATE INDEX customer_facts_last_visit_at_idx ON customer_groups.customer_facts (last_visit_at);
-CREATE INDEX customer_facts_birthday_idx ON customer_groups.customer_facts (customer_groups.month_day(birth_date));

@@ -157,10 +157,8 @@ add_days_since(Query *query, const CgRuleNode *node)
 	}
 }
 
-/* Month and day as the index on birthdays has them. */
-#define BIRTHDAY                                                                                   \
-	"pg_catalog.extract('month', f.birth_date) OPERATOR(pg_catalog.*) 100 "                        \
-	"OPERATOR(pg_catalog.+) pg_catalog.extract('day', f.birth_date)"
+/* As the index on birthdays has them. */
+#define BIRTHDAY "customer_groups.month_day(f.birth_date)"
 
 static void
 begin_birthdays(Query *query)
@@ -182,7 +180,7 @@ end_birthdays(Query *query)
 static void
 add_birthday_row(Query *query, bool first, int low, int high, DateADT day)
 {
-	appendStringInfo(&query->sql, "%s(%d::pg_catalog.numeric, %d::pg_catalog.numeric, %s)",
+	appendStringInfo(&query->sql, "%s(%d, %d, %s)",
 					 first ? "" : ", ", low, high, day_literal(day));
 }
 

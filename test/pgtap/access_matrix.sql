@@ -62,7 +62,7 @@ CREATE TEMPORARY TABLE function_decisions (level text, names text[]);
 INSERT INTO function_decisions VALUES
     ('public', '{
         currency_digits, is_money, is_timezone, settings_currency, settings_timezone, earliest_today, shop_today,
-        search_form, was_valid,
+        search_form, was_valid, month_day,
         segment_rule_in, segment_rule_out, segment_rule_recv, segment_rule_send, segment_rule_eq, segment_rule_ne,
         segment_rule_hash, segment_rule_hash_extended, segment_rule_from_jsonb, segment_rule_to_jsonb}'),
     ('view', '{
