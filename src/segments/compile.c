@@ -87,6 +87,13 @@ typedef struct Compiler
 static void append_rule(Compiler *compiler, StringInfo out, const CgRuleNode *node, bool negated,
 						int depth);
 
+/* Whether a condition says the same of all customers. */
+static bool
+is_constant(const char *condition)
+{
+	return strcmp(condition, "true") == 0 || strcmp(condition, "false") == 0;
+}
+
 /* ------------------------------------------------------------------------
  * Literals
  * ------------------------------------------------------------------------
@@ -530,7 +537,8 @@ append_birthday(const Compiler *compiler, StringInfo out, const CgRuleNode *node
 static void
 append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 {
-	const char *kind = NULL;
+	const char    *kind = NULL;
+	StringInfoData test;
 
 	if (node->days < 0)
 	{
@@ -546,7 +554,7 @@ append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 		return;
 	}
 
-	appendStringInfoString(out, "(SELECT ");
+	initStringInfo(&test);
 	switch ((CgRuleMetric) node->metric)
 	{
 		case CG_METRIC_VISITS:
@@ -564,13 +572,21 @@ append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 			elog(ERROR, "metric without a window: %d", node->metric);
 	}
 	if (kind != NULL)
-		append_count_test(out, node, "pg_catalog.count(*)");
+		append_count_test(&test, node, "pg_catalog.count(*)");
 	else
-		append_number_test(out, node,
+		append_number_test(&test, node,
 						   "coalesce(pg_catalog.sum(s.amount " OP("*") " coalesce(s.rate, 1)), 0)",
 						   NULL);
-	appendStringInfoString(
-		out, " FROM customer_groups.sales AS s WHERE s.customer_id " OP("=") " f.customer_id");
+	/* Without an aggregate the query would have a row for each sale. */
+	if (is_constant(test.data))
+	{
+		appendStringInfoString(out, test.data);
+		return;
+	}
+	appendStringInfo(
+		out,
+		"(SELECT %s FROM customer_groups.sales AS s WHERE s.customer_id " OP("=") " f.customer_id",
+		test.data);
 	if (kind != NULL)
 		appendStringInfo(out, " AND s.kind " OP("=") " '%s'::customer_groups.sale_kind", kind);
 	append_window(compiler, out, node);
