@@ -3,6 +3,7 @@
 -- and a slow and obvious one over the rule's tree.
 BEGIN;
 SET LOCAL client_min_messages = error;
+SET LOCAL jit = off;
 SELECT no_plan();
 SELECT setseed(0.17) \g /dev/null
 \ir reference_segments.psql
@@ -158,7 +159,7 @@ BEGIN
     PERFORM pg_temp.read_shop();
     codes := ARRAY(SELECT code FROM customer_groups.segments);
     TRUNCATE answers;
-    INSERT INTO answers (rule, at) SELECT pg_temp.some_rule(n % 7, codes)::customer_groups.segment_rule, pg_temp.some_time() FROM generate_series(1, 400) AS n;
+    INSERT INTO answers (rule, at) SELECT pg_temp.some_rule(n % 7, codes)::customer_groups.segment_rule, pg_temp.some_time() FROM generate_series(1, 340) AS n;
     UPDATE answers AS a SET
         interpreted = (SELECT string_agg(CASE WHEN customer_groups.matches(p.id, a.rule, a.at) THEN '1' ELSE '0' END, '' ORDER BY p.id)::varbit FROM person AS p),
         compiled = pg_temp.customers_as_bits(ARRAY(SELECT customer_groups.rule_customers(a.rule, a.at))),
@@ -166,8 +167,8 @@ BEGIN
     RETURN NEXT is_empty('SELECT length(rule::text), rule, at, interpreted # reference AS interpreted, compiled # reference AS compiled FROM answers
                           WHERE interpreted IS DISTINCT FROM reference OR compiled IS DISTINCT FROM reference OR length(reference) <> 200
                           ORDER BY 1 LIMIT 3', format('no difference in %s around %s', zone, day));
-    RETURN NEXT ok((SELECT avg(bit_count(reference)) BETWEEN 50 AND 150 AND count(*) FILTER (WHERE bit_count(reference) BETWEEN 1 AND 199) > 250 FROM answers),
-                   'where most rules are fulfilled by some');
+    RETURN NEXT ok((SELECT count(*) FILTER (WHERE bit_count(reference) BETWEEN 1 AND 199) > 120 AND avg(bit_count(reference)) BETWEEN 60 AND 140 FROM answers),
+                   'many rules are fulfilled by some and not by others');
 
     -- All segments at once, and by two.
     RETURN NEXT is_empty('SELECT t.at, s.code FROM (SELECT at FROM answers LIMIT 10) AS t, customer_groups.segment_sizes(t.at) AS s
