@@ -44,6 +44,16 @@
 #include "segments/segments.h"
 
 #define OP(name) "OPERATOR(pg_catalog." name ")"
+#define EQ OP("=")
+#define NE OP("<>")
+#define LT OP("<")
+#define LE OP("<=")
+#define GT OP(">")
+#define GE OP(">=")
+#define TIMES OP("*")
+#define FIELD OP("->")
+#define FIELD_TEXT OP("->>")
+#define CONTAINS OP("@>")
 
 /* Levels of AND, OR, NOT and segments in one expression, over which a segment gets its own. */
 #define MAX_DEPTH 100
@@ -86,13 +96,6 @@ typedef struct Compiler
 
 static void append_rule(Compiler *compiler, StringInfo out, const CgRuleNode *node, bool negated,
 						int depth);
-
-/* Whether a condition says the same of all customers. */
-static bool
-is_constant(const char *condition)
-{
-	return strcmp(condition, "true") == 0 || strcmp(condition, "false") == 0;
-}
 
 /* ------------------------------------------------------------------------
  * Literals
@@ -197,13 +200,13 @@ static void
 append_number_test(StringInfo out, const CgRuleNode *node, const char *number, const char *factor)
 {
 	const char *value = cg_rule_value(node);
-	const char *times = factor == NULL ? "" : psprintf(" " OP("*") " %s", factor);
+	const char *times = factor == NULL ? "" : psprintf(" " TIMES " %s", factor);
 
 	appendStringInfoChar(out, '(');
 	if (node->op == CG_OP_BETWEEN)
 		appendStringInfo(out,
-						 "%s " OP(">=") " ('%s'::pg_catalog.numeric%s) AND "
-										"%s " OP("<=") " ('%s'::pg_catalog.numeric%s)",
+						 "%s " GE " ('%s'::pg_catalog.numeric%s) AND "
+						 "%s " LE " ('%s'::pg_catalog.numeric%s)",
 						 number, number_text(node, value), times, number,
 						 number_text(node, cg_rule_next_value(node, value)), times);
 	else
@@ -304,17 +307,17 @@ append_count_test(StringInfo out, const CgRuleNode *node, const char *count)
 
 		appendStringInfoString(out, i > 0 ? " OR " : "");
 		if (range->low == range->high)
-			appendStringInfo(out, "%s " OP("=") " %s", count, integer_literal(range->low));
+			appendStringInfo(out, "%s " EQ " %s", count, integer_literal(range->low));
 		else if (range->low == PG_INT64_MIN && range->high == PG_INT64_MAX)
 			appendStringInfoString(out, "true");
 		else
 		{
 			if (range->low > PG_INT64_MIN)
-				appendStringInfo(out, "%s " OP(">=") " %s", count, integer_literal(range->low));
+				appendStringInfo(out, "%s " GE " %s", count, integer_literal(range->low));
 			if (range->low > PG_INT64_MIN && range->high < PG_INT64_MAX)
 				appendStringInfoString(out, " AND ");
 			if (range->high < PG_INT64_MAX)
-				appendStringInfo(out, "%s " OP("<=") " %s", count, integer_literal(range->high));
+				appendStringInfo(out, "%s " LE " %s", count, integer_literal(range->high));
 		}
 	}
 }
@@ -398,17 +401,17 @@ day_condition(const Compiler *compiler, const char *column, int64 day, bool befo
 
 	initStringInfo(&out);
 	if (n == 1)
-		appendStringInfo(&out, "%s %s %s", column, before ? OP("<") : OP(">="),
+		appendStringInfo(&out, "%s %s %s", column, before ? LT : GE,
 						 time_literal(starts[0] * USECS_PER_SEC));
 	else
 	{
 		appendStringInfoString(&out, before ? "NOT (" : "(");
 		for (int i = 0; i < n; i++)
 		{
-			appendStringInfo(&out, "%s%s " OP(">=") " %s", i > 0 ? " OR " : "", column,
+			appendStringInfo(&out, "%s%s " GE " %s", i > 0 ? " OR " : "", column,
 							 time_literal(starts[i] * USECS_PER_SEC));
 			if (i < n - 1)
-				appendStringInfo(&out, " AND %s " OP("<") " %s", column,
+				appendStringInfo(&out, " AND %s " LT " %s", column,
 								 time_literal(ends[i] * USECS_PER_SEC));
 		}
 		appendStringInfoChar(&out, ')');
@@ -512,14 +515,12 @@ append_birthday(const Compiler *compiler, StringInfo out, const CgRuleNode *node
 				continue;
 			appendStringInfoString(&ranges, n++ > 0 ? " OR (" : "(");
 			if (low == high)
-				appendStringInfo(&ranges, "customer_groups.month_day(f.birth_date) " OP("=") " %d",
-								 low);
+				appendStringInfo(&ranges, "customer_groups.month_day(f.birth_date) " EQ " %d", low);
 			else
-				appendStringInfo(
-					&ranges,
-					"customer_groups.month_day(f.birth_date) " OP(
-						">=") " %d AND customer_groups.month_day(f.birth_date) " OP("<=") " %d",
-					low, high);
+				appendStringInfo(&ranges,
+								 "customer_groups.month_day(f.birth_date) " GE
+								 " %d AND customer_groups.month_day(f.birth_date) " LE " %d",
+								 low, high);
 			appendStringInfoChar(&ranges, ')');
 			low = 0;
 		}
@@ -534,27 +535,44 @@ append_birthday(const Compiler *compiler, StringInfo out, const CgRuleNode *node
  * ------------------------------------------------------------------------
  */
 
+/* Whether the test of a condition on a number holds for 0. */
+static bool
+zero_passes(const CgRuleNode *node)
+{
+	Range *ranges;
+	int    n = passing_ranges(node, &ranges);
+
+	for (int i = 0; i < n; i++)
+		if (ranges[i].low <= 0 && 0 <= ranges[i].high)
+			return true;
+	return false;
+}
+
+/*
+ * Appends the test of an aggregate over a customer's sales or lines: what follows
+ * SELECT.  Where it fails for those who have none, that there are some is asked for
+ * first, so that the planner may begin with the sales rather than the customers.
+ */
 static void
-append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
+append_aggregate(StringInfo out, const CgRuleNode *node, const char *test, const char *rows)
+{
+	/* Without an aggregate there would be a row for each sale. */
+	if (strcmp(test, "true") == 0 || strcmp(test, "false") == 0)
+		appendStringInfoString(out, test);
+	else if (zero_passes(node))
+		appendStringInfo(out, "(SELECT %s %s)", test, rows);
+	else
+		appendStringInfo(out, "EXISTS (SELECT %s) AND (SELECT %s %s)", rows, test, rows);
+}
+
+/* A metric over the last days. */
+static void
+append_window_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 {
 	const char    *kind = NULL;
 	StringInfoData test;
+	StringInfoData rows;
 
-	if (node->days < 0)
-	{
-		if (node->metric == CG_METRIC_NET_SALES)
-			append_number_test(out, node, "f.net_sales", NULL);
-		else if (node->metric == CG_METRIC_AVERAGE_SALE)
-		{
-			appendStringInfoString(out, "f.visits " OP(">") " 0 AND ");
-			append_number_test(out, node, "f.net_sales", "f.visits::pg_catalog.numeric");
-		}
-		else
-			append_count_test(out, node, psprintf("f.%s", cg_metric_name(node->metric)));
-		return;
-	}
-
-	initStringInfo(&test);
 	switch ((CgRuleMetric) node->metric)
 	{
 		case CG_METRIC_VISITS:
@@ -571,33 +589,46 @@ append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 		default:
 			elog(ERROR, "metric without a window: %d", node->metric);
 	}
+	initStringInfo(&rows);
+	appendStringInfoString(&rows, "FROM customer_groups.sales AS s "
+								  "WHERE s.customer_id " EQ " f.customer_id");
+	if (kind != NULL)
+		appendStringInfo(&rows, " AND s.kind " EQ " '%s'::customer_groups.sale_kind", kind);
+	append_window(compiler, &rows, node);
+
+	initStringInfo(&test);
 	if (kind != NULL)
 		append_count_test(&test, node, "pg_catalog.count(*)");
 	else
 		append_number_test(&test, node,
-						   "coalesce(pg_catalog.sum(s.amount " OP("*") " coalesce(s.rate, 1)), 0)",
+						   "coalesce(pg_catalog.sum(s.amount " TIMES " coalesce(s.rate, 1)), 0)",
 						   NULL);
-	/* Without an aggregate the query would have a row for each sale. */
-	if (is_constant(test.data))
+	append_aggregate(out, node, test.data, rows.data);
+}
+
+static void
+append_metric(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
+{
+	if (node->days >= 0)
+		append_window_metric(compiler, out, node);
+	else if (node->metric == CG_METRIC_NET_SALES)
+		append_number_test(out, node, "f.net_sales", NULL);
+	else if (node->metric == CG_METRIC_AVERAGE_SALE)
 	{
-		appendStringInfoString(out, test.data);
-		return;
+		appendStringInfoString(out, "f.visits " GT " 0 AND ");
+		append_number_test(out, node, "f.net_sales", "f.visits::pg_catalog.numeric");
 	}
-	appendStringInfo(
-		out,
-		"(SELECT %s FROM customer_groups.sales AS s WHERE s.customer_id " OP("=") " f.customer_id",
-		test.data);
-	if (kind != NULL)
-		appendStringInfo(out, " AND s.kind " OP("=") " '%s'::customer_groups.sale_kind", kind);
-	append_window(compiler, out, node);
-	appendStringInfoChar(out, ')');
+	else
+		append_count_test(out, node, psprintf("f.%s", cg_metric_name(node->metric)));
 }
 
 static void
 append_bought(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 {
-	const text *name = cg_rule_name(node);
-	int32       id = 0;
+	const text    *name = cg_rule_name(node);
+	int32          id = 0;
+	StringInfoData test;
+	StringInfoData rows;
 
 	if ((node->kind == CG_RULE_BOUGHT_CATEGORY && !cg_find_code(CG_NAME_CATEGORY, name, &id)) ||
 		(node->kind == CG_RULE_BOUGHT_BRAND && !cg_find_code(CG_NAME_BRAND, name, &id)))
@@ -605,33 +636,31 @@ append_bought(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 		appendStringInfoString(out, "false");
 		return;
 	}
-	appendStringInfoString(out, "(SELECT ");
-	append_number_test(out, node, "coalesce(pg_catalog.sum(l.quantity), 0)", NULL);
+	initStringInfo(&rows);
 	appendStringInfoString(
-		out, " FROM customer_groups.sale_lines AS l JOIN customer_groups.sales AS s "
-			 "ON s.customer_id " OP("=") " l.customer_id AND s.id " OP(
-				 "=") " l.sale_id "
-					  "WHERE l.customer_id " OP("=") " f.customer_id AND s.customer_id " OP(
-						  "=") " f.customer_id AND s.kind " OP("<>") " 'refund'::customer_groups."
-																	 "sale_kind");
-	append_window(compiler, out, node);
+		&rows, "FROM customer_groups.sale_lines AS l JOIN customer_groups.sales AS s "
+			   "ON s.customer_id " EQ " l.customer_id AND s.id " EQ " l.sale_id "
+			   "WHERE l.customer_id " EQ " f.customer_id AND s.customer_id " EQ " f.customer_id "
+			   "AND s.kind " NE " 'refund'::customer_groups.sale_kind");
+	append_window(compiler, &rows, node);
 	if (node->kind == CG_RULE_BOUGHT_ITEM)
-		appendStringInfo(out,
-						 " AND l.item_id " OP("=") " (SELECT i.id FROM customer_groups.items AS i "
-												   "WHERE i.external_id " OP("=") " %s)",
+		appendStringInfo(&rows,
+						 " AND l.item_id " EQ " (SELECT i.id FROM customer_groups.items AS i "
+						 "WHERE i.external_id " EQ " %s)",
 						 text_literal(name));
 	else if (node->kind == CG_RULE_BOUGHT_BRAND)
-		appendStringInfo(out,
+		appendStringInfo(&rows,
 						 " AND EXISTS (SELECT FROM customer_groups.items AS i "
-						 "WHERE i.id " OP("=") " l.item_id AND i.brand_id " OP("=") " %d)",
+						 "WHERE i.id " EQ " l.item_id AND i.brand_id " EQ " %d)",
 						 id);
 	else
-		appendStringInfo(
-			out,
-			" AND EXISTS (SELECT FROM customer_groups.item_categories AS c "
-			"WHERE c.item_id " OP("=") " l.item_id AND c.category_id " OP("=") " ANY (%s))",
-			ids_literal(cg_categories_in(id)));
-	appendStringInfoChar(out, ')');
+		appendStringInfo(&rows,
+						 " AND EXISTS (SELECT FROM customer_groups.item_categories AS c "
+						 "WHERE c.item_id " EQ " l.item_id AND c.category_id " EQ " ANY (%s))",
+						 ids_literal(cg_categories_in(id)));
+	initStringInfo(&test);
+	append_number_test(&test, node, "coalesce(pg_catalog.sum(l.quantity), 0)", NULL);
+	append_aggregate(out, node, test.data, rows.data);
 }
 
 static void
@@ -640,29 +669,30 @@ append_attribute(StringInfo out, const CgRuleNode *node)
 	const char *value = cg_rule_value(node);
 	const char *name = text_literal(cg_rule_name(node));
 
-	appendStringInfoString(out, "EXISTS (SELECT FROM customer_groups.customers AS c WHERE c.id " OP(
-									"=") " f.customer_id AND ");
+	appendStringInfoString(out, "EXISTS (SELECT FROM customer_groups.customers AS c WHERE c.id " EQ
+								" f.customer_id AND ");
 	if (node->op == CG_OP_EQ || node->op == CG_OP_IN)
 	{
 		/* An index on the attributes, if there is one, can find these. */
 		for (int i = 0; i < node->nargs; i++, value = cg_rule_next_value(node, value))
-			appendStringInfo(out, "%sc.attributes " OP("@>") " %s", i > 0 ? " OR " : "(",
+			appendStringInfo(out, "%sc.attributes " CONTAINS " %s", i > 0 ? " OR " : "(",
 							 attribute_literal(node, value));
 		appendStringInfoChar(out, ')');
 	}
 	else if (node->type == CG_TYPE_TEXT)
 		appendStringInfo(out,
-						 "pg_catalog.jsonb_typeof(c.attributes " OP("->") " %s) " OP(
-							 "=") " 'string' AND NOT c.attributes " OP("@>") " %s",
+						 "pg_catalog.jsonb_typeof(c.attributes " FIELD " %s) " EQ
+						 " 'string' AND NOT c.attributes " CONTAINS " %s",
 						 name, attribute_literal(node, value));
 	else
 	{
 		appendStringInfo(out,
-						 "CASE WHEN pg_catalog.jsonb_typeof(c.attributes " OP("->") " %s) " OP(
-							 "=") " 'number' THEN ",
+						 "CASE WHEN pg_catalog.jsonb_typeof(c.attributes " FIELD " %s) " EQ
+						 " 'number' THEN ",
 						 name);
-		append_number_test(
-			out, node, psprintf("(c.attributes " OP("->>") " %s)::pg_catalog.numeric", name), NULL);
+		append_number_test(out, node,
+						   psprintf("(c.attributes " FIELD_TEXT " %s)::pg_catalog.numeric", name),
+						   NULL);
 		appendStringInfoString(out, " ELSE false END");
 	}
 	appendStringInfoChar(out, ')');
@@ -677,13 +707,13 @@ append_membership(const Compiler *compiler, StringInfo out, const char *alias,
 
 	appendStringInfo(out,
 					 "SELECT FROM customer_groups.members AS %1$s "
-					 "WHERE %1$s.customer_id " OP("=") " %2$s AND %1$s.group_id " OP(
-						 "=") " ANY (%3$s) AND (%1$s.valid_from IS NULL OR "
-							  "%1$s.valid_from " OP("<=") " %4$s) AND "
-														  "(%1$s.valid_until "
-														  "IS NULL OR "
-														  "%1$s.valid_"
-														  "until " OP(">=") " %4$s)",
+					 "WHERE %1$s.customer_id " EQ " %2$s AND %1$s.group_id " EQ
+					 " ANY (%3$s) AND (%1$s.valid_from IS NULL OR "
+					 "%1$s.valid_from " LE " %4$s) AND "
+					 "(%1$s.valid_until "
+					 "IS NULL OR "
+					 "%1$s.valid_"
+					 "until " GE " %4$s)",
 					 alias, customer_id, ids_literal(groups), today);
 }
 
@@ -757,8 +787,8 @@ append_tier(const Compiler *compiler, StringInfo out, const CgRuleNode *node)
 		appendStringInfoString(out, " AND NOT EXISTS (");
 		append_membership(compiler, out, "h", "m.customer_id", others);
 		appendStringInfo(out,
-						 " AND pg_catalog.array_position(%1$s, h.group_id) " OP(
-							 "<") " pg_catalog.array_position(%1$s, m.group_id))",
+						 " AND pg_catalog.array_position(%1$s, h.group_id) " LT
+						 " pg_catalog.array_position(%1$s, m.group_id))",
 						 order);
 	}
 	appendStringInfoChar(out, ')');

@@ -283,16 +283,16 @@ cg_preview_segment(PG_FUNCTION_ARGS)
 		compiled = cg_compile_rules(&rule, 1, at, snapshot);
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		run(psprintf("SELECT n.size, CASE WHEN n.customers "
-					 "OPERATOR(pg_catalog.>) 0 THEN "
-					 "pg_catalog.round(n.size::pg_catalog.numeric OPERATOR(pg_catalog./) "
-					 "n.customers, 6) "
-					 "ELSE 0 END, "
-					 "ARRAY(SELECT f.customer_id FROM %1$s WHERE %2$s ORDER BY f.customer_id LIMIT "
-					 "'%3$d')\n"
-					 "FROM (SELECT pg_catalog.count(*) FILTER (WHERE %2$s) AS size, "
-					 "pg_catalog.count(*) AS customers FROM %1$s) AS n",
-					 compiled.from, compiled.conditions[0], SAMPLE),
+		run(psprintf(
+				"SELECT n.size, CASE WHEN n.customers OPERATOR(pg_catalog.>) 0 THEN "
+				"pg_catalog.round("
+				"n.size::pg_catalog.numeric OPERATOR(pg_catalog./) n.customers, 6) ELSE 0 END, "
+				"ARRAY(SELECT f.customer_id FROM %1$s WHERE %2$s ORDER BY f.customer_id LIMIT "
+				"'%3$d')\n"
+				"FROM (SELECT (SELECT pg_catalog.count(*) FROM %1$s WHERE %2$s) AS size, "
+				"(SELECT pg_catalog.count(*) FROM customer_groups.customer_facts) AS customers "
+				"OFFSET '0') AS n",
+				compiled.from, compiled.conditions[0], SAMPLE),
 			NULL);
 		for (int i = 0; i < 3; i++)
 		{
