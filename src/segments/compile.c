@@ -92,6 +92,7 @@ typedef struct Compiler
 	int                 *uses;   /* of segments, by place */
 	uint8               *states; /* SegmentState */
 	StringInfoData       from;
+	bool                 subqueries;
 } Compiler;
 
 static void append_rule(Compiler *compiler, StringInfo out, const CgRuleNode *node, bool negated,
@@ -869,6 +870,8 @@ append_condition(Compiler *compiler, StringInfo out, const CgRuleNode *node, boo
 		default:
 			elog(ERROR, "unrecognized condition: %d", node->kind);
 	}
+	if (node->kind >= CG_RULE_BOUGHT_ITEM || (node->kind == CG_RULE_METRIC && node->days >= 0))
+		compiler->subqueries = true;
 	if (!negated)
 		appendStringInfo(out, "(%s)", condition.data);
 	else if (nullable)
@@ -979,6 +982,7 @@ cg_compile_rules(const SegmentRule *const *rules, int n, TimestampTz at, Snapsho
 	compiler.today = cg_day_of(at, compiler.definitions->settings.timezone);
 	compiler.uses = palloc0(Max(compiler.segments->n, 1) * sizeof(int));
 	compiler.states = palloc0(Max(compiler.segments->n, 1));
+	compiler.subqueries = false;
 	initStringInfo(&compiler.from);
 	appendStringInfoString(&compiler.from, "customer_groups.customer_facts AS f");
 
@@ -1005,5 +1009,6 @@ cg_compile_rules(const SegmentRule *const *rules, int n, TimestampTz at, Snapsho
 		result.conditions[i] = condition.data;
 	}
 	result.from = compiler.from.data;
+	result.subqueries = compiler.subqueries;
 	return result;
 }

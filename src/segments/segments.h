@@ -87,6 +87,7 @@ typedef struct CgCompiledRules
 {
 	char  *from;
 	char **conditions; /* one for each rule */
+	bool   subqueries; /* some hold sub-queries over the facts' customers */
 } CgCompiledRules;
 
 extern CgCompiledRules cg_compile_rules(const SegmentRule *const *rules, int n, TimestampTz at,

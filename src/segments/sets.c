@@ -193,6 +193,32 @@ cg_segment_overlap(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Counts those who fulfil the rules from first to before last.  Sub-queries are
+ * kept out of the aggregates: there the planner takes them to be run only once.
+ */
+static char *
+sizes_query(const CgCompiledRules *compiled, int first, int last)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = first; i < last; i++)
+		appendStringInfo(&sql, "%s pg_catalog.count(*) FILTER (WHERE %s)",
+						 i == first ? "SELECT" : ",\n",
+						 compiled->subqueries ? psprintf("c%d", i) : compiled->conditions[i]);
+	if (!compiled->subqueries)
+		appendStringInfo(&sql, "\nFROM %s", compiled->from);
+	else
+	{
+		for (int i = first; i < last; i++)
+			appendStringInfo(&sql, "%s %s AS c%d", i == first ? "\nFROM (SELECT" : ",\n",
+							 compiled->conditions[i], i);
+		appendStringInfo(&sql, "\nFROM %s OFFSET '0') AS c", compiled->from);
+	}
+	return sql.data;
+}
+
+/*
  * segment_sizes(at) → TABLE(code, name, color, size)
  */
 PG_FUNCTION_INFO_V1(cg_segment_sizes);
@@ -231,15 +257,9 @@ cg_segment_sizes(PG_FUNCTION_ARGS)
 		elog(ERROR, "SPI_connect failed");
 	for (int first = 0; first < n; first += MAX_SIZES)
 	{
-		StringInfoData sql;
-		int            last = Min(first + MAX_SIZES, n);
+		int last = Min(first + MAX_SIZES, n);
 
-		initStringInfo(&sql);
-		for (int i = first; i < last; i++)
-			appendStringInfo(&sql, "%s pg_catalog.count(*) FILTER (WHERE %s)",
-							 i == first ? "SELECT" : ",\n", compiled.conditions[i]);
-		appendStringInfo(&sql, "\nFROM %s", compiled.from);
-		run(sql.data, NULL);
+		run(sizes_query(&compiled, first, last), NULL);
 		for (int i = first; i < last; i++)
 		{
 			bool isnull;
