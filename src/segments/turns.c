@@ -180,8 +180,7 @@ end_birthdays(Query *query)
 static void
 add_birthday_row(Query *query, bool first, int low, int high, DateADT day)
 {
-	appendStringInfo(&query->sql, "%s(%d, %d, %s)",
-					 first ? "" : ", ", low, high, day_literal(day));
+	appendStringInfo(&query->sql, "%s(%d, %d, %s)", first ? "" : ", ", low, high, day_literal(day));
 }
 
 /* Those who have their birthday so many days after one of the days. */
