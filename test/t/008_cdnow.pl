@@ -1,4 +1,5 @@
-# A real purchase log, loaded at once, backwards, row by row and changed at random: the facts are those that others have computed.
+# A real purchase log, loaded at once, backwards, row by row and changed at random: the facts are those that others have computed, and
+# the default segments those that queries written by hand find.
 #
 # The log is not part of the project: it is looked for in ../shared/data/cdnow beside the tree. CUSTOMER_GROUPS_TREE names the tree where the
 # tests run in a copy of it.
@@ -94,6 +95,47 @@ Shop::sql($node, 'shop', join "\n",
 	map { "\\copy $columns FROM '" . write_file("month$_", reverse @{ $months{$_} }) . "'" } reverse sort keys %months);
 facts_are('backwards', $whole);
 is(Shop::sql($node, 'shop', $tiers), Shop::sql($node, 'shop', $by_hand), 'backwards: the tiers');
+
+# The default segments as of the day after the log. What the log has not: birthdays, registrations on the day of the first purchase,
+# prepaid cards and no-shows, which take the place of some purchases.
+Shop::sql($node, 'shop', q{
+	UPDATE customer_groups.sales SET kind = CASE WHEN id % 40 = 0 THEN 'prepaid' WHEN id % 40 = 1 THEN 'pass' ELSE 'no_show' END::customer_groups.sale_kind
+	WHERE id % 40 < 3;
+	UPDATE customer_groups.customers c SET birth_date = date '1930-01-01' + (c.id * 7 % 20000)::int,
+		registered_at = (SELECT min(s.sold_at) FROM customer_groups.sales s WHERE s.customer_id = c.id) + interval '1 day' * (c.id % 500);
+	SELECT customer_groups.load_default_segments(vip_sales => 500)});
+my $at = q{timestamptz '1998-07-01 10:00+00'};
+Shop::sql($node, 'shop', qq{
+	CREATE SCHEMA segments;
+	CREATE TABLE segments.by_hand AS
+	WITH purchases AS (
+		SELECT c.id, c.birth_date, c.registered_at::date AS registered, count(*) FILTER (WHERE s.kind = 'product') AS visits, sum(s.amount) AS net_sales,
+			count(*) FILTER (WHERE s.kind IN ('prepaid', 'pass')) AS cards, count(*) FILTER (WHERE s.kind = 'no_show') AS no_shows,
+			date '1998-07-01' - max(s.sold_at::date) FILTER (WHERE s.kind = 'product') AS days
+		FROM customer_groups.customers c JOIN customer_groups.sales s ON s.customer_id = c.id GROUP BY c.id)
+	SELECT 'all' AS code, id FROM purchases
+	UNION ALL SELECT 'members', id FROM purchases WHERE cards > 0
+	UNION ALL SELECT 'non_members', id FROM purchases WHERE cards = 0
+	UNION ALL SELECT 'new', id FROM purchases WHERE visits >= 1 AND registered BETWEEN '1998-06-01' AND '1998-07-01'
+	UNION ALL SELECT 'blacklist', id FROM purchases WHERE no_shows >= 1
+	UNION ALL SELECT 'vip', id FROM purchases WHERE net_sales >= 500 AND visits >= 10
+	UNION ALL SELECT 'dormant', id FROM purchases WHERE days >= 180
+	UNION ALL SELECT 'win_back', id FROM purchases WHERE visits >= 2 OR days >= 30
+	UNION ALL SELECT 'birthday', id FROM purchases WHERE extract(month FROM birth_date) = 7
+	UNION ALL SELECT 'first_visit', id FROM purchases WHERE visits = 0 AND registered BETWEEN '1998-06-01' AND '1998-07-01'});
+is( Shop::sql($node, 'shop', q{SELECT count(DISTINCT code) FROM segments.by_hand}), '10', 'each default segment has somebody');
+Shop::sql($node, 'shop', qq{
+	CREATE TABLE segments.compiled AS SELECT s.code, c.id FROM customer_groups.segments s, customer_groups.segment_customers(s.code, $at) c (id);
+	CREATE TABLE segments.interpreted AS SELECT s.code, c.id FROM customer_groups.segments s, customer_groups.customers c
+		WHERE customer_groups.in_segment(c.id, s.code, $at)});
+for my $way ('compiled', 'interpreted')
+{
+	is( Shop::sql($node, 'shop', qq{(TABLE segments.$way EXCEPT TABLE segments.by_hand) UNION ALL (TABLE segments.by_hand EXCEPT TABLE segments.$way) LIMIT 10}), '',
+		"the default segments, $way, are the queries written by hand");
+}
+is( Shop::sql($node, 'shop', qq{SELECT code, size FROM customer_groups.segment_sizes($at) ORDER BY code COLLATE "C"}),
+	Shop::sql($node, 'shop', q{SELECT code, count(*) FROM segments.by_hand GROUP BY code ORDER BY code COLLATE "C"}), 'and so are their sizes');
+Shop::sql($node, 'shop', 'DELETE FROM customer_groups.segments');
 Shop::sql($node, 'shop', 'DELETE FROM customer_groups.sales; DELETE FROM customer_groups.members');
 
 # Row by row: a tenth of the log, whose customers have other ids.
