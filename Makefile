@@ -73,6 +73,7 @@ SQL = \
 	src/groups/history.sql \
 	src/groups/functions.sql \
 	src/groups/delete_group.sql \
+	src/promotions/attach.sql \
 	src/events/log.sql \
 	src/groups/access.sql \
 	src/reports/integrity.sql \

@@ -3,22 +3,7 @@
 CREATE FUNCTION customer_groups.leave_group() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
-DECLARE
-	promotion text;
 BEGIN
-	FOR promotion IN
-		SELECT p.code FROM customer_groups.promotion_groups a
-		JOIN customer_groups.promotions p ON p.id = a.promotion_id
-		WHERE a.group_id = OLD.id AND p.groups_only
-			AND NOT EXISTS (SELECT FROM customer_groups.promotion_groups o
-							WHERE o.promotion_id = p.id AND o.group_id <> OLD.id)
-			AND NOT EXISTS (SELECT FROM customer_groups.promotion_segments o WHERE o.promotion_id = p.id)
-		ORDER BY p.code
-	LOOP
-		RAISE NOTICE 'promotion "%" is now open to nobody', promotion
-			USING DETAIL = format('It was for group "%s" only.', OLD.code),
-				HINT = 'Attach it to another group, or set active = false.';
-	END LOOP;
 	-- Now, while the group's code and name can still be written into the events;
 	-- customers first and in their order, as everywhere.
 	PERFORM customer_groups.lock_customers(ARRAY(

@@ -13,11 +13,14 @@ CREATE TABLE customer_groups.sales (
 	sold_at timestamptz NOT NULL DEFAULT now(),
 	external_id text,
 	recorded_at timestamptz NOT NULL DEFAULT now(),
+	refund_of bigint,
 	CONSTRAINT sales_pkey PRIMARY KEY (customer_id, id),
 	CONSTRAINT sales_external_id_key UNIQUE (customer_id, external_id),
 	CONSTRAINT sales_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
 	CONSTRAINT sales_store_id_fkey FOREIGN KEY (store_id) REFERENCES customer_groups.stores,
+	CONSTRAINT sales_refund_of_fkey FOREIGN KEY (customer_id, refund_of) REFERENCES customer_groups.sales,
 	CONSTRAINT sales_external_id_check CHECK (external_id ~ '\S'),
+	CONSTRAINT sales_refund_of_check CHECK (refund_of IS NULL OR (kind = 'refund' AND refund_of <> id)),
 	CONSTRAINT sales_amount_check CHECK (CASE WHEN kind = 'refund' THEN amount > '-Infinity' AND amount <= 0
 											  ELSE amount >= 0 AND amount < 'Infinity' END),
 	CONSTRAINT sales_rate_check CHECK (rate > 0 AND rate < 'Infinity'),
@@ -27,6 +30,7 @@ CREATE TABLE customer_groups.sales (
 CREATE INDEX sales_sold_at_idx ON customer_groups.sales (customer_id, sold_at);
 -- For what a calendar day brings: sales come in the order of time, so that a small index will do.
 CREATE INDEX sales_sold_at_brin ON customer_groups.sales USING brin (sold_at) WITH (autosummarize = on);
+CREATE INDEX sales_refund_of_idx ON customer_groups.sales (customer_id, refund_of) WHERE refund_of IS NOT NULL;
 COMMENT ON TABLE customer_groups.sales IS 'Sales; every change of them is booked into customer_facts at once.';
 COMMENT ON COLUMN customer_groups.sales.customer_id IS 'Customer; never updated.';
 COMMENT ON COLUMN customer_groups.sales.id IS 'Key of the sale.';
@@ -37,6 +41,7 @@ COMMENT ON COLUMN customer_groups.sales.rate IS 'What one unit of the store''s c
 COMMENT ON COLUMN customer_groups.sales.sold_at IS 'When it was sold.';
 COMMENT ON COLUMN customer_groups.sales.external_id IS 'The shop''s own key, unique for the customer: a second one is refused, so that a retry does not count twice.';
 COMMENT ON COLUMN customer_groups.sales.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, which is not booked again.';
+COMMENT ON COLUMN customer_groups.sales.refund_of IS 'For a refund: the sale of the same customer that it takes back, in part or all; null when not known. A sale that was refunded is not deleted without its refunds.';
 
 CREATE TABLE customer_groups.customer_facts (
 	customer_id bigint,
