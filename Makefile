@@ -28,6 +28,7 @@ OBJS = \
 	src/promotions/definitions.o \
 	src/promotions/stamps.o \
 	src/sales/booking.o \
+	src/sales/cart.o \
 	src/sales/check_sale.o \
 	src/sales/customers.o \
 	src/sales/lines.o \
@@ -74,6 +75,9 @@ SQL = \
 	src/groups/functions.sql \
 	src/groups/delete_group.sql \
 	src/promotions/attach.sql \
+	src/sales/selling.sql \
+	src/sales/refunds.sql \
+	src/reports/promotion_use.sql \
 	src/events/log.sql \
 	src/groups/access.sql \
 	src/reports/integrity.sql \

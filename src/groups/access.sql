@@ -99,8 +99,10 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('view', 'group_id_of(text)'),
 			('view', 'check_customers(bigint[])'),
 			('view', 'check_horizon(timestamptz)'),
+			('view', 'customer_id_of(text)'),
 			('view', 'rule_names(customer_groups.segment_rule)'),
 			('members', 'lock_customers(bigint[])'),
+			('members', 'add_member_by_key(text, text, date)'),
 			('members', 'add_member(bigint, text, date)'),
 			('members', 'remove_member(bigint, text)'),
 			('members', 'set_groups(bigint, text[])'),
@@ -114,7 +116,22 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('edit', 'delete_group(text)'),
 			('edit', 'load_default_segments(text, numeric)'),
 			('edit', 'advance_segments(timestamptz)'),
-			('edit', 'fill_segments(int)')
+			('edit', 'fill_segments(int)'),
+			('edit', 'promotion_id_of(text)'),
+			('edit', 'attach_promotion(text, text)'),
+			('edit', 'attach_promotions(text, text[])'),
+			('edit', 'detach_promotion(text, text)'),
+			('edit', 'detach_promotions(text, text[])'),
+			('edit', 'set_group_discount(text, text, numeric, numeric, bigint[], text[], text[])'),
+			('sell', 'lock_customers(bigint[])'),
+			('sell', 'read_cart(jsonb, boolean)'),
+			('sell', 'priced_lines(bigint, jsonb, int, timestamptz)'),
+			('sell', 'part_of(numeric, numeric, numeric, int)'),
+			('sell', 'record_sale(bigint, jsonb, int, timestamptz, text, customer_groups.sale_kind, numeric)'),
+			('sell', 'record_sale_by_key(text, jsonb, int, timestamptz, text, customer_groups.sale_kind, numeric)'),
+			('sell', 'refund_sale(bigint, bigint, jsonb, timestamptz, text)'),
+			('sell', 'is_same_refund(bigint, bigint, bigint, bigint[], numeric[])'),
+			('sell', 'record_refund(bigint, bigint, jsonb, timestamptz, text)')
 		) AS f (level, signature)
 		WHERE f.level = level_grants.level;
 	END;

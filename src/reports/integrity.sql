@@ -47,6 +47,34 @@ CREATE FUNCTION customer_groups.check_integrity()
 	WHERE NOT EXISTS (SELECT FROM customer_groups.customers c WHERE c.id = m.customer_id)
 		OR NOT EXISTS (SELECT FROM customer_groups.groups g WHERE g.id = m.group_id)
 
+	-- A refund is of a sale, and gives back no more than that was.
+	UNION ALL
+	SELECT 'refund of what is no sale', r.customer_id, format('refund %s of sale %s', r.id, r.refund_of)
+	FROM customer_groups.sales r
+	WHERE r.refund_of IS NOT NULL
+		AND NOT EXISTS (SELECT FROM customer_groups.sales s
+						WHERE s.customer_id = r.customer_id AND s.id = r.refund_of AND s.kind <> 'refund')
+	UNION ALL
+	SELECT 'more refunded than was paid', s.customer_id, format('sale %s of %s, refunds %s', s.id, s.amount, sum(r.amount))
+	FROM customer_groups.sales r
+	JOIN customer_groups.sales s ON s.customer_id = r.customer_id AND s.id = r.refund_of
+	GROUP BY s.customer_id, s.id HAVING s.amount + sum(r.amount) < 0
+	UNION ALL
+	SELECT 'more of a line refunded than was sold', v.customer_id,
+		format('sale %s, line %s: quantity %s of %s, discount %s of %s, total %s of %s', v.sale_id, v.line_no,
+			   v.refunded_quantity, v.quantity, v.refunded_discount, v.discount, v.refunded_total, v.total)
+	FROM customer_groups.line_refunds v
+	WHERE v.refunded_quantity > v.quantity OR v.refunded_discount > v.discount OR v.refunded_total > v.total
+	UNION ALL
+	SELECT 'refund of a line that was not sold', r.customer_id,
+		format('refund %s of sale %s, line %s, item %s', r.id, r.refund_of, x.line_no, x.item_id)
+	FROM customer_groups.sales r
+	JOIN customer_groups.sale_lines x ON x.customer_id = r.customer_id AND x.sale_id = r.id
+	WHERE r.refund_of IS NOT NULL
+		AND NOT EXISTS (SELECT FROM customer_groups.sale_lines l
+						WHERE l.customer_id = r.customer_id AND l.sale_id = r.refund_of
+							AND l.line_no = x.line_no AND l.item_id = x.item_id)
+
 	-- One tier of a ladder at most.
 	UNION ALL
 	SELECT 'two tiers of one ladder', m.customer_id,

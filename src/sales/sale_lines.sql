@@ -17,7 +17,6 @@ CREATE TABLE customer_groups.sale_lines (
 	CONSTRAINT sale_lines_quantity_check CHECK (customer_groups.is_money(quantity)),
 	CONSTRAINT sale_lines_unit_price_check CHECK (customer_groups.is_money(unit_price)),
 	CONSTRAINT sale_lines_discount_check CHECK (customer_groups.is_money(discount)),
-	CONSTRAINT sale_lines_discount_check CHECK (customer_groups.is_money(discount)),
 	CONSTRAINT sale_lines_total_check CHECK (customer_groups.is_money(total)),
 	CONSTRAINT sale_lines_recorded_at_check CHECK (isfinite(recorded_at))
 );

@@ -50,7 +50,9 @@ INSERT INTO table_decisions VALUES
     ('enrollable_groups', 'r', 'r', 'r', 'r'),
     ('group_promotions', 'r', 'r', 'r', 'r'),
     ('group_stores', 'r', 'r', 'r', 'r'),
+    ('line_refunds', 'r', 'r', 'r', 'r'),
     ('member_history', 'r', 'r', 'r', 'r'),
+    ('promotion_use', 'r', 'r', 'r', 'r'),
     ('recomputed_facts', 'r', 'r', 'r', 'r'),
     ('segment_changes', 'r', 'r', 'r', 'r'),
     ('segment_history', 'r', 'r', 'r', 'r'),
@@ -68,19 +70,21 @@ INSERT INTO function_decisions VALUES
     ('view', '{
         effective_discount, effective_price, effective_discounts, explain_discount, price_cart,
         effective_discount_by_key, effective_price_by_key, effective_discounts_by_key, price_cart_by_key,
-        find_groups, search_customers, groups_of, members_of, group_id_of, check_customers, check_horizon,
+        find_groups, search_customers, groups_of, members_of, group_id_of, customer_id_of, check_customers, check_horizon,
         tier_of, tier_progress,
         segments_of, segments_of_by_key, labels_of, in_segment, matches, segment_customers, rule_customers,
         segment_size, segment_sizes, segment_overlap, preview_segment, preview_change, segment_sql, rule_names}'),
-    ('members', '{add_member, add_member_by_key, remove_member, set_groups, enroll, lock_customers, may_enroll_many}'),
+    ('members', '{add_member, add_member_by_key, remove_member, set_groups, enroll, may_enroll_many}'),
+    ('members, sell', '{lock_customers}'),
     ('edit', '{
         add_members, remove_members, move_members, add_members_by_email, set_store_pricing, delete_group,
-        attach_promotion, attach_promotions, detach_promotions, set_group_discount, review_tiers,
+        attach_promotion, attach_promotions, detach_promotion, detach_promotions, set_group_discount, promotion_id_of,
+        review_tiers,
         load_default_segments, advance_segments, fill_segments}'),
-    ('sell', '{record_sale, record_sale_by_key, record_refund}'),
+    ('sell', '{record_sale, record_sale_by_key, record_refund, refund_sale, is_same_refund, read_cart, priced_lines, part_of}'),
     ('owner', '{
         grant_access, revoke_access, forget_customer, purge_events, check_integrity, rebuild_facts,
-        check_owner, check_role, apply_level, included_levels, level_grants, name_subject, rule_rename}');
+        check_owner, check_role, apply_level, included_levels, level_grants, name_subject, say_of_promotions, rule_rename}');
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- The matrix
@@ -154,6 +158,7 @@ SELECT is(
         WHEN 'public' THEN 'view, members, edit, sell, none'
         WHEN 'view' THEN 'view, members, edit, sell'
         WHEN 'members' THEN 'members, edit'
+        WHEN 'members, sell' THEN 'members, edit, sell'
         WHEN 'owner' THEN ''
         ELSE coalesce(d.level, 'a decision')
     END,
