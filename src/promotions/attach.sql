@@ -34,6 +34,7 @@ BEGIN
 	END IF;
 	INSERT INTO customer_groups.promotion_groups (promotion_id, group_id)
 	SELECT DISTINCT customer_groups.promotion_id_of(u.code), to_group FROM unnest(promotion_codes) AS u (code)
+	ORDER BY 1
 	ON CONFLICT ON CONSTRAINT promotion_groups_pkey DO NOTHING;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
