@@ -223,17 +223,23 @@ END
 $$;
 
 INSERT INTO customer_groups.stores (id, code, name) VALUES (900001, 'north', 'North'), (900002, 'south', 'South');
-INSERT INTO customer_groups.customers (id, name, email)
-VALUES (900001, 'Ann', 'ann@example.com'), (900002, 'Bob', 'bob@example.com'), (900003, 'Cem', 'cem@example.com');
+INSERT INTO customer_groups.customers (id, external_id, name, email)
+VALUES (900001, 'c-1', 'Ann', 'ann@example.com'), (900002, 'c-2', 'Bob', 'bob@example.com'), (900003, 'c-3', 'Cem', 'cem@example.com');
 INSERT INTO customer_groups.groups (id, code, name, self_enroll)
 VALUES (900001, 'b2b', 'Business', false), (900002, 'club', 'Club', true);
 INSERT INTO customer_groups.groups (id, code, name, upgrade_threshold) VALUES (900003, 'gold', 'Gold', 1000);
-INSERT INTO customer_groups.items (id, name, price) VALUES (900001, 'Lamp', 100);
+INSERT INTO customer_groups.items (id, external_id, name, price) VALUES (900001, 'lamp', 'Lamp', 100);
 INSERT INTO customer_groups.promotions (id, code, name, kind, value, groups_only)
 VALUES (900001, 'ten', 'Ten', 'percent', 10, true);
 INSERT INTO customer_groups.promotion_groups (promotion_id, group_id) VALUES (900001, 900001);
 INSERT INTO customer_groups.segments (id, code, name, rule) VALUES (900001, 'regular', 'Regular', 'visits >= 1');
 INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900001, 900001);
+-- A sale of an earlier time.
+SET LOCAL client_min_messages = error;
+INSERT INTO customer_groups.sales (customer_id, id, amount, recorded_at) VALUES (900002, 900077, 5, '2020-01-01');
+SET LOCAL client_min_messages = warning;
+INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900002, 900077, 2, 900001, 1, 5);
+SELECT customer_groups.rebuild_facts('{900002}') \g /dev/null
 
 SELECT is(pg_temp.as_role(role::name, statement), expected, format('%s: %s', role, name))
 FROM (VALUES
@@ -258,6 +264,9 @@ FROM (VALUES
     ('shop_view', 'INSERT INTO customer_groups.members (customer_id, group_id) VALUES (900002, 900001)', '42501', 'nor by plain SQL'),
     ('shop_view', 'UPDATE customer_groups.customers SET name = name', '42501', 'no customer is changed'),
     ('shop_view', 'INSERT INTO customer_groups.sales (customer_id, amount) VALUES (900001, 1)', '42501', 'nothing is sold'),
+    ('shop_view', 'SELECT total FROM customer_groups.record_sale(900001, ''[{"item": 900001}]'')', '42501', 'nor by a function'),
+    ('shop_view', 'SELECT total FROM customer_groups.record_refund(900001, 900077)', '42501', 'nothing is refunded'),
+    ('shop_view', 'SELECT customer_groups.attach_promotion(''club'', ''ten'')', '42501', 'nothing is attached'),
     ('shop_view', 'SELECT customer_groups.delete_group(''b2b'')', '42501', 'no group is deleted'),
     ('shop_view', 'SELECT FROM customer_groups.customers FOR UPDATE', '42501', 'nothing is locked'),
     ('shop_view', 'SELECT customer_groups.lock_customers(''{900001}'')', '42501', 'nor by a function'),
@@ -293,6 +302,8 @@ FROM (VALUES
     ('shop_members', 'UPDATE customer_groups.customer_facts SET visits = 9', '42501', 'no facts'),
     ('shop_members', 'INSERT INTO customer_groups.events (kind) VALUES (''fake'')', '42501', 'no events'),
     ('shop_members', 'INSERT INTO customer_groups.sales (customer_id, amount) VALUES (900001, 1)', '42501', 'nothing is sold'),
+    ('shop_members', 'SELECT total FROM customer_groups.record_sale(900001, ''[{"item": 900001}]'')', '42501', 'nor by a function'),
+    ('shop_members', 'SELECT customer_groups.add_member_by_key(''c-2'', ''club'')', 'false', 'adds a member by its key, who is one already'),
     ('shop_members', 'SELECT customer_groups.forget_customer(900003)', '42501', 'nobody is forgotten'),
     ('shop_members', 'SELECT count(*) FROM customer_groups.settings', '42501', 'no settings'),
 
@@ -311,7 +322,11 @@ FROM (VALUES
     ('shop_edit', 'INSERT INTO customer_groups.promotions (id, code, name, kind, value) VALUES (900002, ''one'', ''One'', ''amount'', 1) RETURNING code', 'one', 'makes a promotion'),
     ('shop_edit', 'INSERT INTO customer_groups.promotion_groups (promotion_id, group_id) VALUES (900002, 900001)', 'done', 'attaches it'),
     ('shop_edit', 'INSERT INTO customer_groups.promotion_items (promotion_id, item_id) VALUES (900002, 900001)', 'done', 'to an item'),
+    ('shop_edit', 'SELECT customer_groups.attach_promotion(''club'', ''one'')', 'true', 'attaches it by a function'),
+    ('shop_edit', 'SELECT customer_groups.detach_promotions(''club'', ''{one}'')', '1', 'and detaches it'),
     ('shop_edit', 'DELETE FROM customer_groups.promotions WHERE code = ''one'' RETURNING code', 'one', 'deletes it'),
+    ('shop_edit', 'SELECT customer_groups.set_group_discount(''club'', ''percent'', 1) <> ''''', 'true', 'gives a group a discount'),
+    ('shop_edit', 'SELECT total FROM customer_groups.record_sale(900001, ''[{"item": 900001}]'')', '42501', 'does not sell'),
     ('shop_edit', 'INSERT INTO customer_groups.segments (code, name, rule) VALUES (''old'', ''Old'', ''visits > 3'') RETURNING code', 'old', 'makes a segment'),
     ('shop_edit', 'UPDATE customer_groups.segments SET name = ''Older'' WHERE code = ''old'' RETURNING name', 'Older', 'changes it'),
     ('shop_edit', 'DELETE FROM customer_groups.segments WHERE code = ''old'' RETURNING code', 'old', 'deletes it'),
@@ -344,6 +359,15 @@ FROM (VALUES
     ('shop_sell', 'INSERT INTO customer_groups.sale_line_promotions (customer_id, sale_id, line_no, promotion_id, discount) VALUES (900001, 900001, 1, 900001, 0)', 'done', 'and their promotions'),
     ('shop_sell', 'SELECT visits || '' '' || net_sales::int FROM customer_groups.customer_facts WHERE customer_id = 900001', '1 1200', 'the facts follow'),
     ('shop_sell', 'SELECT group_code FROM customer_groups.groups_of(900001) WHERE source = ''tier''', 'gold', 'the tier as well'),
+    ('shop_sell', 'INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900002, 900077, 1, 900001, 1, 120)', '42501', 'not an earlier one''s'),
+    ('shop_sell', 'INSERT INTO customer_groups.sale_line_promotions (customer_id, sale_id, line_no, promotion_id, discount) VALUES (900002, 900077, 2, 900001, 0)', '42501', 'nor its promotions'),
+    ('shop_sell', 'UPDATE customer_groups.sale_lines SET quantity = 1', '42501', 'no line is changed'),
+    ('shop_sell', 'DELETE FROM customer_groups.sale_lines', '42501', 'or deleted'),
+    ('shop_sell', 'SELECT total::int FROM customer_groups.record_sale(900001, ''[{"item": 900001, "quantity": 2}]'', external_id => ''k2'')', '216', 'sells a cart'),
+    ('shop_sell', 'SELECT repeated FROM customer_groups.record_sale(900001, ''[{"item": 900001, "quantity": 2}]'', external_id => ''k2'')', 'true', 'and again'),
+    ('shop_sell', 'SELECT total::int FROM customer_groups.record_sale_by_key(''c-2'', ''[{"item": "lamp"}]'')', '120', 'by keys as well'),
+    ('shop_sell', 'SELECT total::int FROM customer_groups.record_refund(900001, (SELECT id FROM customer_groups.sales WHERE external_id = ''k2''), ''[{"item": 900001}]'')', '-108', 'refunds a part'),
+    ('shop_sell', 'SELECT sum(sales) FROM customer_groups.promotion_use', '2', 'reads the use of promotions'),
     ('shop_sell', 'INSERT INTO customer_groups.sales (customer_id, amount, external_id) VALUES (900001, 1200, ''k1'')', '23505', 'the same key is refused'),
     ('shop_sell', 'INSERT INTO customer_groups.sales (customer_id, amount, recorded_at) VALUES (900001, 1, ''2020-01-01'')', '42501', 'no sale that passes for a restored one'),
     ('shop_sell', 'UPDATE customer_groups.sales SET amount = 1', '42501', 'no sale is changed'),
@@ -354,6 +378,9 @@ FROM (VALUES
     ('shop_sell', 'DELETE FROM customer_groups.members', '42501', 'which is not removed either'),
     ('shop_sell', 'SELECT customer_groups.add_member(900002, ''b2b'')', '42501', 'nor by a function'),
     ('shop_sell', 'UPDATE customer_groups.promotions SET value = 50', '42501', 'no promotion'),
+    ('shop_sell', 'INSERT INTO customer_groups.promotions (name, kind, value) VALUES (''Mine'', ''percent'', 100)', '42501', 'none is made'),
+    ('shop_sell', 'SELECT customer_groups.attach_promotion(''club'', ''ten'')', '42501', 'none is attached'),
+    ('shop_sell', 'SELECT customer_groups.set_group_discount(''club'', ''percent'', 100)', '42501', 'none is given to a group'),
     ('shop_sell', 'DELETE FROM customer_groups.promotion_groups', '42501', 'no attachment'),
     ('shop_sell', 'INSERT INTO customer_groups.customers (name) VALUES (''Dan'')', '42501', 'no customer'),
     ('shop_sell', 'UPDATE customer_groups.items SET price = 1', '42501', 'no price'),
@@ -411,6 +438,7 @@ INSERT INTO calls VALUES
     ('find_groups', $$''$$),
     ('search_customers', $$''$$),
     ('group_id_of', $$'b2b'$$),
+    ('customer_id_of', $$'k'$$),
     ('check_customers', $$'{1}'$$),
     ('check_horizon', $$now()$$),
     ('tier_of', $$900001$$),
@@ -441,6 +469,16 @@ INSERT INTO calls VALUES
     ('add_members_by_email', $$'b2b', 'ann@example.com'$$),
     ('set_store_pricing', $$'b2b', 900001, false$$),
     ('delete_group', $$'b2b'$$),
+    ('attach_promotion', $$'b2b', 'ten'$$),
+    ('attach_promotions', $$'b2b', '{ten}'$$),
+    ('detach_promotion', $$'b2b', 'ten'$$),
+    ('detach_promotions', $$'b2b', '{ten}'$$),
+    ('set_group_discount', $$'b2b', 'percent', 10$$),
+    ('add_member_by_key', $$'k', 'b2b'$$),
+    ('record_sale', $$900001, '[{"item": 900001}]'$$),
+    ('record_sale_by_key', $$'k', '[{"item": "i"}]'$$),
+    ('record_refund', $$900001, 900001$$),
+    ('priced_lines', $$900001, '[{"item": 900001}]', NULL, now()$$),
     ('grant_access', $$'shop_stranger', 'view'$$),
     ('revoke_access', $$'shop_view', 'view'$$),
     ('apply_level', $$'shop_stranger', 'view', true$$),
