@@ -41,9 +41,12 @@ cg_refused_by_terms(const CgPromotion *promotion, const CgInquiry *inquiry)
 	return CG_NOT_REFUSED;
 }
 
-/* Whether one of its groups counts for this customer. */
-static bool
-is_for_groups(const CgPromotion *promotion, const CgInquiry *inquiry)
+/*
+ * Whether one of its groups counts for this customer; the lowest of them is
+ * returned in group_id, which may be NULL.
+ */
+bool
+cg_is_for_groups(const CgPromotion *promotion, const CgInquiry *inquiry, int32 *group_id)
 {
 	int i = 0;
 	int j = 0;
@@ -51,7 +54,11 @@ is_for_groups(const CgPromotion *promotion, const CgInquiry *inquiry)
 	while (i < promotion->ngroups && j < inquiry->ngroups)
 	{
 		if (promotion->groups[i] == inquiry->groups[j])
+		{
+			if (group_id != NULL)
+				*group_id = promotion->groups[i];
 			return true;
+		}
 		if (promotion->groups[i] < inquiry->groups[j])
 			i++;
 		else
@@ -89,7 +96,7 @@ cg_refused_by_audience(const CgPromotion *promotion, CgInquiry *inquiry)
 	int               i = 0;
 	int               j = 0;
 
-	if (!cg_is_restricted(promotion) || is_for_groups(promotion, inquiry) ||
+	if (!cg_is_restricted(promotion) || cg_is_for_groups(promotion, inquiry, NULL) ||
 		is_for_segments(promotion, inquiry))
 		return CG_NOT_REFUSED;
 	if (promotion->ngroups == 0 && promotion->nsegments > 0)
@@ -199,8 +206,8 @@ consider(CgPromotion *promotion, void *state)
 			CG_NOT_REFUSED)
 		return;
 	/* One that was found by a group is for it. */
-	if (promotion->wide && cg_is_restricted(promotion) && !is_for_groups(promotion, inquiry) &&
-		!is_for_segments(promotion, inquiry))
+	if (promotion->wide && cg_is_restricted(promotion) &&
+		!cg_is_for_groups(promotion, inquiry, NULL) && !is_for_segments(promotion, inquiry))
 		return;
 	cg_candidates_add(candidates, promotion);
 }

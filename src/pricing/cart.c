@@ -84,7 +84,7 @@ price_line(CgInquiry *inquiry, CgDecimal order_value, CgOrderLine *line)
 		/* Not more than list_total, which is in range. */
 		cg_decimal_times(priced->quantity, price.steps[i].price, false, &inquiry->rounding,
 						 &priced->total);
-		cg_add_share(line, price.steps[i].promotion->id, before - priced->total);
+		cg_add_share(inquiry, line, price.steps[i].promotion, before - priced->total);
 	}
 	pfree(price.steps);
 	if (!cg_decimal_times(priced->quantity, line->item->min_price, true, &inquiry->rounding,

@@ -53,9 +53,11 @@ typedef struct Order
 
 /* Notes what a promotion took off a line. */
 void
-cg_add_share(CgOrderLine *line, int32 promotion_id, CgDecimal discount)
+cg_add_share(const CgInquiry *inquiry, CgOrderLine *line, const CgPromotion *promotion,
+			 CgDecimal discount)
 {
 	CgPricedLine *priced = line->priced;
+	CgShare      *share;
 
 	if (priced->nshares == line->max_shares)
 	{
@@ -64,8 +66,10 @@ cg_add_share(CgOrderLine *line, int32 promotion_id, CgDecimal discount)
 							 ? palloc(line->max_shares * sizeof(CgShare))
 							 : repalloc(priced->shares, line->max_shares * sizeof(CgShare));
 	}
-	priced->shares[priced->nshares].promotion_id = promotion_id;
-	priced->shares[priced->nshares++].discount = discount;
+	share = &priced->shares[priced->nshares++];
+	share->promotion_id = promotion->id;
+	share->discount = discount;
+	share->by_group = cg_is_for_groups(promotion, inquiry, &share->group_id);
 }
 
 /* Largest remainder first; then lower item, smaller quantity, lower line. */
@@ -203,7 +207,7 @@ take_off(Order *order, int place, CgDecimal *totals, bool note)
 			continue;
 		totals[part->line] -= part->share * unit;
 		if (note)
-			cg_add_share(&order->lines[part->line], promotion->id, part->share * unit);
+			cg_add_share(order->inquiry, &order->lines[part->line], promotion, part->share * unit);
 	}
 	return taken;
 }

@@ -44,6 +44,8 @@ typedef struct CgShare
 {
 	int32     promotion_id;
 	CgDecimal discount;
+	bool      by_group; /* the customer has it through a group: of several the lowest id */
+	int32     group_id;
 } CgShare;
 
 /*

@@ -154,6 +154,8 @@ extern void      cg_candidates_begin(CgCandidates *candidates, CgInquiry *inquir
 extern void      cg_candidates_find(CgCandidates *candidates, const CgItem *item, bool order_level);
 extern void      cg_candidates_add(CgCandidates *candidates, CgPromotion *promotion);
 extern void      cg_candidates_sort(CgCandidates *candidates);
+extern bool      cg_is_for_groups(const CgPromotion *promotion, const CgInquiry *inquiry,
+								  int32 *group_id);
 
 /* stage.c: rules 3 and 4. */
 typedef struct CgStep
@@ -199,6 +201,7 @@ typedef struct CgOrderLine
 } CgOrderLine;
 
 extern void cg_price_order(CgInquiry *inquiry, CgOrderLine *lines, int nlines);
-extern void cg_add_share(CgOrderLine *line, int32 promotion_id, CgDecimal discount);
+extern void cg_add_share(const CgInquiry *inquiry, CgOrderLine *line, const CgPromotion *promotion,
+						 CgDecimal discount);
 
 #endif
