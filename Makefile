@@ -28,10 +28,10 @@ OBJS = \
 	src/promotions/definitions.o \
 	src/promotions/stamps.o \
 	src/sales/booking.o \
-	src/sales/cart.o \
 	src/sales/check_sale.o \
 	src/sales/customers.o \
 	src/sales/lines.o \
+	src/sales/priced_lines.o \
 	src/sales/shop.o \
 	src/segments/advance.o \
 	src/segments/compile.o \

@@ -1,5 +1,5 @@
 /*
- * cart.c
+ * priced_lines.c
  *		Carts for the functions that record sales: what is in them, and what each
  *		promotion takes off each line.
  *
@@ -38,6 +38,7 @@ cg_read_cart_lines(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	CgCart         cart = {0};
 
+	cg_check_view();
 	InitMaterializedSRF(fcinfo, 0);
 	read_cart_argument(fcinfo, 0, PG_GETARG_BOOL(1), &cart);
 	for (int i = 0; i < cart.nlines; i++)
@@ -69,7 +70,7 @@ share_columns(const CgPricedLine *line, int digits, Datum *columns)
 		ids[i] = Int32GetDatum(share->promotion_id);
 		shares[i] = NumericGetDatum(cg_decimal_to_numeric(share->discount, digits));
 		groups[i] = Int32GetDatum(share->group_id);
-		open[i] = share->group_id == 0;
+		open[i] = !share->by_group;
 	}
 	columns[0] = cg_make_array(ids, NULL, line->nshares, INT4OID);
 	columns[1] = cg_make_array(shares, NULL, line->nshares, NUMERICOID);
@@ -87,6 +88,7 @@ cg_priced_lines(PG_FUNCTION_ARGS)
 	CgCart         cart = {0};
 	CgPricedCart   priced;
 
+	cg_check_view();
 	InitMaterializedSRF(fcinfo, 0);
 	cart.has_customer = !PG_ARGISNULL(0);
 	cart.customer_id = cart.has_customer ? PG_GETARG_INT64(0) : 0;
