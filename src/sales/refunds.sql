@@ -9,21 +9,23 @@ COMMENT ON FUNCTION customer_groups.part_of(numeric, numeric, numeric, int) IS
 	'amount × part / whole, rounded half up to a number of digits; the amount itself for the whole. Grows with part, so that the differences between growing parts add up exactly.';
 
 CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
-	SELECT s.customer_id, s.id AS sale_id, l.line_no, l.item_id, l.unit_price, l.quantity, l.discount,
-		coalesce(l.total, greatest(round(l.quantity * l.unit_price, c.digits) - l.discount, 0)) AS total,
-		coalesce(b.quantity, 0) AS refunded_quantity, coalesce(b.discount, 0) AS refunded_discount,
-		coalesce(b.total, 0) AS refunded_total, c.digits
+	SELECT s.customer_id, coalesce(s.refund_of, s.id) AS sale_id, l.line_no,
+		min(l.item_id) FILTER (WHERE s.refund_of IS NULL) AS item_id,
+		min(l.unit_price) FILTER (WHERE s.refund_of IS NULL) AS unit_price,
+		min(c.digits) FILTER (WHERE s.refund_of IS NULL) AS digits,
+		coalesce(sum(l.quantity) FILTER (WHERE s.refund_of IS NULL), 0) AS quantity,
+		coalesce(sum(l.discount) FILTER (WHERE s.refund_of IS NULL), 0) AS discount,
+		coalesce(sum(c.total) FILTER (WHERE s.refund_of IS NULL), 0) AS total,
+		coalesce(sum(l.quantity) FILTER (WHERE s.refund_of IS NOT NULL), 0) AS refunded_quantity,
+		coalesce(sum(l.discount) FILTER (WHERE s.refund_of IS NOT NULL), 0) AS refunded_discount,
+		coalesce(sum(c.total) FILTER (WHERE s.refund_of IS NOT NULL), 0) AS refunded_total
 	FROM customer_groups.sales s
-	LEFT JOIN customer_groups.stores t ON t.id = s.store_id
-	CROSS JOIN LATERAL (SELECT customer_groups.currency_digits(coalesce(t.currency, customer_groups.settings_currency())) AS digits) c
 	JOIN customer_groups.sale_lines l ON l.customer_id = s.customer_id AND l.sale_id = s.id
-	LEFT JOIN LATERAL (
-		SELECT sum(x.quantity) AS quantity, sum(x.discount) AS discount,
-			sum(coalesce(x.total, greatest(round(x.quantity * x.unit_price, c.digits) - x.discount, 0))) AS total
-		FROM customer_groups.sales r
-		JOIN customer_groups.sale_lines x ON x.customer_id = r.customer_id AND x.sale_id = r.id
-		WHERE r.customer_id = s.customer_id AND r.refund_of = s.id AND x.line_no = l.line_no) b ON true
-	WHERE s.kind <> 'refund';
+	LEFT JOIN customer_groups.stores t ON t.id = s.store_id
+	CROSS JOIN LATERAL (SELECT customer_groups.currency_digits(coalesce(t.currency, customer_groups.settings_currency())) AS digits) d
+	CROSS JOIN LATERAL (SELECT d.digits, coalesce(l.total, greatest(round(l.quantity * l.unit_price, d.digits) - l.discount, 0)) AS total) c
+	WHERE s.kind <> 'refund' OR s.refund_of IS NOT NULL
+	GROUP BY s.customer_id, coalesce(s.refund_of, s.id), l.line_no;
 COMMENT ON VIEW customer_groups.line_refunds IS
 	'Each line of each sale, with what refunds of that sale (sales.refund_of, by line number) have given back of its quantity, discount and total so far; money in the store''s currency.';
 
@@ -40,6 +42,7 @@ DECLARE
 	earlier record;
 	excess record;
 	left_money numeric;
+	refunds bigint[];
 BEGIN
 	IF refund_sale.customer_id IS NULL OR refund_sale.refunded_id IS NULL OR refund_sale.at IS NULL THEN
 		RAISE EXCEPTION 'the customer, the sale and the time of a refund must not be null'
@@ -93,8 +96,9 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Sale %s is a refund.', sold.id),
 				HINT = 'Record a new sale.';
 	END IF;
-	left_money := sold.amount + coalesce((SELECT sum(r.amount) FROM customer_groups.sales r
-										  WHERE r.customer_id = sold.customer_id AND r.refund_of = sold.id), 0);
+	SELECT sold.amount + coalesce(sum(r.amount), 0), coalesce(array_agg(r.id), '{}') INTO left_money, refunds
+	FROM customer_groups.sales r
+	WHERE r.customer_id = sold.customer_id AND r.refund_of = sold.id;
 
 	-- Never more than was sold.
 	SELECT w.item_id, w.quantity, coalesce(sum(v.quantity), 0) AS sold, coalesce(sum(v.refunded_quantity), 0) AS refunded INTO excess
@@ -129,30 +133,29 @@ BEGIN
 					PARTITION BY x.item_id ORDER BY x.line_no ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
 			  FROM customer_groups.line_refunds x
 			  WHERE x.customer_id = sold.customer_id AND x.sale_id = sold.id) v
-		LEFT JOIN unnest(items, quantities) AS w (item_id, wanted) ON w.item_id = v.item_id
-		CROSS JOIN LATERAL (SELECT CASE WHEN items IS NULL THEN v.rest ELSE least(v.rest, coalesce(w.wanted, 0) - v.before) END AS taken) a
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN items IS NULL THEN v.rest
+					ELSE least(v.rest, coalesce(quantities[array_position(items, v.item_id)], 0) - v.before) END AS taken) a
 		WHERE a.taken > 0
-	), share AS MATERIALIZED (
-		SELECT l.line_no, p.promotion_id, p.group_id, p.discount, coalesce(b.refunded, 0) AS refunded,
-			greatest(customer_groups.part_of(p.discount, l.part, l.quantity, l.digits) - coalesce(b.refunded, 0), 0) AS amount
-		FROM line l
-		JOIN customer_groups.sale_line_promotions p
-			ON p.customer_id = sold.customer_id AND p.sale_id = sold.id AND p.line_no = l.line_no
-		LEFT JOIN LATERAL (
-			SELECT sum(x.discount) AS refunded
-			FROM customer_groups.sales r
-			JOIN customer_groups.sale_line_promotions x ON x.customer_id = r.customer_id AND x.sale_id = r.id
-			WHERE r.customer_id = sold.customer_id AND r.refund_of = sold.id
-				AND x.line_no = l.line_no AND x.promotion_id = p.promotion_id) b ON true
 	), back AS MATERIALIZED (
 		SELECT l.*, greatest(customer_groups.part_of(l.total, l.part, l.quantity, l.digits) - l.refunded_total, 0) AS back_total,
 			-- What no promotion gave is refunded in parts as well.
 			coalesce(s.amount, 0) + greatest(
 				customer_groups.part_of(greatest(l.discount - coalesce(s.discount, 0), 0), l.part, l.quantity, l.digits)
-					- (l.refunded_discount - coalesce(s.refunded, 0)), 0) AS back_discount
+					- (l.refunded_discount - coalesce(s.refunded, 0)), 0) AS back_discount,
+			s.promotion_ids, s.amounts, s.group_ids
 		FROM line l
-		LEFT JOIN (SELECT x.line_no, sum(x.amount) AS amount, sum(x.discount) AS discount, sum(x.refunded) AS refunded
-				   FROM share x GROUP BY x.line_no) s ON s.line_no = l.line_no
+		CROSS JOIN LATERAL (
+			SELECT sum(a.amount) AS amount, sum(p.discount) AS discount, sum(b.refunded) AS refunded,
+				array_agg(p.promotion_id) AS promotion_ids, array_agg(a.amount) AS amounts, array_agg(p.group_id) AS group_ids
+			FROM customer_groups.sale_line_promotions p
+			CROSS JOIN LATERAL (
+				SELECT coalesce(sum(x.discount), 0) AS refunded FROM customer_groups.sale_line_promotions x
+				WHERE x.customer_id = sold.customer_id AND x.sale_id = ANY (refunds) AND x.line_no = l.line_no
+					AND x.promotion_id = p.promotion_id) b
+			CROSS JOIN LATERAL (
+				SELECT greatest(customer_groups.part_of(p.discount, l.part, l.quantity, l.digits) - b.refunded, 0) AS amount) a
+			WHERE p.customer_id = sold.customer_id AND p.sale_id = sold.id AND p.line_no = l.line_no) s
 	), refund AS (
 		INSERT INTO customer_groups.sales AS s (customer_id, store_id, kind, amount, rate, sold_at, external_id, refund_of)
 		SELECT sold.customer_id, sold.store_id, 'refund',
@@ -165,8 +168,9 @@ BEGIN
 		FROM back b CROSS JOIN refund r
 	), promoted AS (
 		INSERT INTO customer_groups.sale_line_promotions (customer_id, sale_id, line_no, promotion_id, discount, group_id)
-		SELECT sold.customer_id, r.id, s.line_no, s.promotion_id, s.amount, s.group_id
-		FROM share s CROSS JOIN refund r
+		SELECT sold.customer_id, r.id, b.line_no, u.promotion_id, u.amount, u.group_id
+		FROM back b CROSS JOIN refund r
+		CROSS JOIN LATERAL unnest(b.promotion_ids, b.amounts, b.group_ids) AS u (promotion_id, amount, group_id)
 	)
 	SELECT r.id, r.amount, false INTO refund_sale.sale_id, refund_sale.total, refund_sale.repeated FROM refund r;
 	IF refund_sale.total < - left_money THEN
@@ -193,13 +197,11 @@ CREATE FUNCTION customer_groups.is_same_refund(customer_id bigint, refunded_id b
 		ELSE
 			-- All that was left: after it, nothing was.
 			NOT EXISTS (
-				SELECT FROM customer_groups.sale_lines l
-				WHERE l.customer_id = is_same_refund.customer_id AND l.sale_id = refunded_id
-					AND l.quantity > coalesce((
-						SELECT sum(x.quantity) FROM customer_groups.sales r
-						JOIN customer_groups.sale_lines x ON x.customer_id = r.customer_id AND x.sale_id = r.id
-						WHERE r.customer_id = l.customer_id AND r.refund_of = l.sale_id AND r.id <= refund_id
-							AND x.line_no = l.line_no), 0))
+				SELECT FROM customer_groups.sales s
+				JOIN customer_groups.sale_lines l ON l.customer_id = s.customer_id AND l.sale_id = s.id
+				WHERE s.customer_id = is_same_refund.customer_id
+					AND (s.id = refunded_id OR (s.refund_of = refunded_id AND s.id <= refund_id))
+				GROUP BY l.line_no HAVING sum(CASE s.id WHEN refunded_id THEN l.quantity ELSE - l.quantity END) > 0)
 			AND (SELECT sum(s.amount) <= 0 FROM customer_groups.sales s
 				 WHERE s.customer_id = is_same_refund.customer_id
 					AND (s.id = refunded_id OR (s.refund_of = refunded_id AND s.id <= refund_id)))
