@@ -14,10 +14,10 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "compat.h"
 #include "pricing/pricing.h"
-#include "promotions/promotions.h"
 
 static void
 read_cart_argument(FunctionCallInfo fcinfo, int argno, bool by_key, CgCart *cart)

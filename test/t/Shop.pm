@@ -95,6 +95,8 @@ sub fill
 			('many', 'Many', 'visits >= 3 AND member OF ''club''', '#ff0000', true),
 			('lately', 'Lately', 'in SEGMENT ''many'' OR net_sales IN LAST 3 DAYS > 100', '#00ff00', true),
 			('cups', 'Cups', 'bought CATEGORY ''cups'' >= 2', '#0000ff', true);
+		SELECT record_sale(20, '[{"item": 3, "quantity": 2}, {"item": 4, "quantity": 1.5}]', 1, external_id => 'cart-1');
+		SELECT record_refund(20, (SELECT id FROM sales WHERE external_id = 'cart-1'), '[{"item": 4, "quantity": 0.5}]');
 		INSERT INTO promotion_segments VALUES (3, 1);
 		CALL fill_segments();
 		INSERT INTO sales (customer_id, amount) VALUES (3, 500);
