@@ -19,12 +19,14 @@ RESET session_replication_role;
 
 CREATE TABLE bench.plain_sales (LIKE customer_groups.sales INCLUDING ALL,
 	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
-	FOREIGN KEY (store_id) REFERENCES customer_groups.stores);
+	FOREIGN KEY (store_id) REFERENCES customer_groups.stores,
+	FOREIGN KEY (customer_id, refund_of) REFERENCES bench.plain_sales);
 INSERT INTO bench.plain_sales SELECT * FROM customer_groups.sales ORDER BY customer_id;
 SELECT setval(pg_get_serial_sequence('bench.plain_sales', 'id'), max(id)) FROM bench.plain_sales \g /dev/null
 CREATE TABLE bench.own_sales (LIKE customer_groups.sales INCLUDING ALL,
 	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
-	FOREIGN KEY (store_id) REFERENCES customer_groups.stores);
+	FOREIGN KEY (store_id) REFERENCES customer_groups.stores,
+	FOREIGN KEY (customer_id, refund_of) REFERENCES bench.own_sales);
 INSERT INTO bench.own_sales SELECT * FROM customer_groups.sales ORDER BY customer_id;
 SELECT setval(pg_get_serial_sequence('bench.own_sales', 'id'), max(id)) FROM bench.own_sales \g /dev/null
 CREATE TABLE bench.own_facts (LIKE customer_groups.customer_facts INCLUDING ALL,

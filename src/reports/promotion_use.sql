@@ -4,18 +4,17 @@ CREATE VIEW customer_groups.promotion_use WITH (security_invoker) AS
 	SELECT p.id AS promotion_id, p.code AS promotion_code, u.day, u.group_id, g.code AS group_code,
 		u.sales, u.units, u.discount, u.net_sales
 	FROM (SELECT a.promotion_id, a.group_id,
-				(s.sold_at AT TIME ZONE coalesce(t.timezone, d.timezone))::date AS day,
+				(s.sold_at AT TIME ZONE coalesce(t.timezone, (SELECT customer_groups.settings_timezone())))::date AS day,
 				count(DISTINCT (s.customer_id, s.id)) FILTER (WHERE s.kind <> 'refund') AS sales,
 				sum(CASE s.kind WHEN 'refund' THEN - l.quantity ELSE l.quantity END) AS units,
 				sum(CASE s.kind WHEN 'refund' THEN - a.discount ELSE a.discount END * coalesce(s.rate, 1)) AS discount,
 				sum(CASE s.kind WHEN 'refund' THEN -1 ELSE 1 END * coalesce(s.rate, 1)
 					* coalesce(l.total, greatest(round(l.quantity * l.unit_price,
-						customer_groups.currency_digits(coalesce(t.currency, d.currency))) - l.discount, 0))) AS net_sales
+						customer_groups.currency_digits(coalesce(t.currency, (SELECT customer_groups.settings_currency())))) - l.discount, 0))) AS net_sales
 		  FROM customer_groups.sale_line_promotions a
 		  JOIN customer_groups.sale_lines l USING (customer_id, sale_id, line_no)
 		  JOIN customer_groups.sales s ON s.customer_id = a.customer_id AND s.id = a.sale_id
 		  LEFT JOIN customer_groups.stores t ON t.id = s.store_id
-		  CROSS JOIN (SELECT customer_groups.settings_timezone() AS timezone, customer_groups.settings_currency() AS currency) d
 		  GROUP BY a.promotion_id, a.group_id, 3) u
 	JOIN customer_groups.promotions p ON p.id = u.promotion_id
 	LEFT JOIN customer_groups.groups g ON g.id = u.group_id;

@@ -22,7 +22,7 @@ CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
 	FROM customer_groups.sales s
 	JOIN customer_groups.sale_lines l ON l.customer_id = s.customer_id AND l.sale_id = s.id
 	LEFT JOIN customer_groups.stores t ON t.id = s.store_id
-	CROSS JOIN LATERAL (SELECT customer_groups.currency_digits(coalesce(t.currency, customer_groups.settings_currency())) AS digits) d
+	CROSS JOIN LATERAL (SELECT customer_groups.currency_digits(coalesce(t.currency, (SELECT customer_groups.settings_currency()))) AS digits) d
 	CROSS JOIN LATERAL (SELECT d.digits, coalesce(l.total, greatest(round(l.quantity * l.unit_price, d.digits) - l.discount, 0)) AS total) c
 	WHERE s.kind <> 'refund' OR s.refund_of IS NOT NULL
 	GROUP BY s.customer_id, coalesce(s.refund_of, s.id), l.line_no;

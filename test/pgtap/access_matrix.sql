@@ -682,5 +682,26 @@ FROM (VALUES
 ALTER TABLE customer_groups.customers DISABLE ROW LEVEL SECURITY;
 ALTER TABLE customer_groups.members DISABLE ROW LEVEL SECURITY;
 
+-- Selling and refunding look at the sales of before: what hides one refuses it.
+SELECT customer_groups.grant_access('shop_sell', 'sell');
+SELECT sale_id FROM customer_groups.record_sale(900001, '[{"item": 900001}]', external_id => 'k9') \gset
+CREATE POLICY large ON customer_groups.sales TO shop_sell USING (amount > 1000);
+CREATE POLICY large ON customer_groups.sale_lines TO shop_sell USING (quantity > 1000);
+CREATE POLICY large ON customer_groups.sale_line_promotions TO shop_sell USING (discount > 1000);
+CREATE FUNCTION pg_temp.check_selling(relation regclass, sale_id bigint) RETURNS SETOF text
+    LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    RETURN NEXT is(pg_temp.as_role('shop_sell', 'SELECT total FROM customer_groups.record_sale(900001, ''[{"item": 900001}]'')'), '42501',
+        format('a policy on %s: nothing is sold', relation));
+    RETURN NEXT is(pg_temp.as_role('shop_sell', format('SELECT total FROM customer_groups.record_refund(900001, %s)', sale_id)), '42501',
+        format('a policy on %s: nothing is refunded', relation));
+    EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', relation);
+END
+$$;
+SELECT pg_temp.check_selling(t.name::regclass, :sale_id)
+FROM (VALUES ('customer_groups.sales'), ('customer_groups.sale_lines'), ('customer_groups.sale_line_promotions')) AS t (name);
+SELECT is(pg_temp.as_role('shop_sell', format('SELECT total < 0 FROM customer_groups.record_refund(900001, %s)', :sale_id)), 'true', 'no policy any more: it is refunded');
+
 SELECT * FROM finish();
 ROLLBACK;
