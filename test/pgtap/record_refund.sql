@@ -185,24 +185,30 @@ SELECT ok(NOT customer_groups.in_segment(900008, 'lamps'), 'two bought and given
 SELECT customer_groups.record_sale(900008, '[{"item": 900001}]') \g /dev/null
 SELECT ok(customer_groups.in_segment(900008, 'lamps'), 'nor are they taken away');
 
--- What check_integrity finds.
-CREATE FUNCTION pg_temp.problems() RETURNS text
-    LANGUAGE sql AS $$ SELECT string_agg(DISTINCT problem, ', ' ORDER BY problem) FROM customer_groups.check_integrity() $$;
-SAVEPOINT sound;
-INSERT INTO customer_groups.sales (customer_id, kind, amount, refund_of) VALUES (900003, 'refund', -0.01, 990005);
-SELECT is(pg_temp.problems(), 'more refunded than was paid', 'found: too much money');
-ROLLBACK TO sound;
-INSERT INTO customer_groups.sales (customer_id, kind, id, amount, refund_of) VALUES (900003, 'refund', 990009, 0, 990004);
-INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900003, 990009, 5, 900001, 1, 0);
-SELECT is(pg_temp.problems(), 'more of a line refunded than was sold', 'found: too many');
-ROLLBACK TO sound;
-INSERT INTO customer_groups.sales (customer_id, kind, id, amount, refund_of) VALUES (900003, 'refund', 990009, 0, 990005);
-INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900003, 990009, 1, 900002, 0, 0);
-SELECT is(pg_temp.problems(), 'refund of a line that was not sold', 'found: a line that was not sold');
-ROLLBACK TO sound;
-UPDATE customer_groups.sales SET refund_of = (SELECT max(id) FROM customer_groups.sales WHERE refund_of = 990005) WHERE customer_id = 900003 AND refund_of = 990001;
-SELECT is(pg_temp.problems(), 'more refunded than was paid, refund of what is no sale', 'found: a refund of a refund');
-ROLLBACK TO sound;
+-- What check_integrity finds after a statement, which is undone.
+CREATE FUNCTION pg_temp.problems_after(statement text) RETURNS text
+    LANGUAGE plpgsql AS $$
+DECLARE
+    found text;
+BEGIN
+    EXECUTE statement;
+    SELECT string_agg(DISTINCT problem, ', ' ORDER BY problem) INTO found FROM customer_groups.check_integrity();
+    RAISE EXCEPTION 'undone' USING ERRCODE = 'ZZ001';
+EXCEPTION WHEN SQLSTATE 'ZZ001' THEN
+    RETURN found;
+END
+$$;
+SELECT is(pg_temp.problems_after('INSERT INTO customer_groups.sales (customer_id, kind, amount, refund_of) VALUES (900003, ''refund'', -0.01, 990005)'),
+    'more refunded than was paid', 'found: too much money');
+SELECT is(pg_temp.problems_after('INSERT INTO customer_groups.sales (customer_id, kind, id, amount, refund_of) VALUES (900003, ''refund'', 990009, 0, 990004);
+    INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900003, 990009, 5, 900001, 1, 0)'),
+    'more of a line refunded than was sold', 'found: too many');
+SELECT is(pg_temp.problems_after('INSERT INTO customer_groups.sales (customer_id, kind, id, amount, refund_of) VALUES (900003, ''refund'', 990009, 0, 990005);
+    INSERT INTO customer_groups.sale_lines (customer_id, sale_id, line_no, item_id, quantity, unit_price) VALUES (900003, 990009, 1, 900002, 0, 0)'),
+    'refund of a line that was not sold', 'found: a line that was not sold');
+SELECT is(pg_temp.problems_after('UPDATE customer_groups.sales SET refund_of = (SELECT max(id) FROM customer_groups.sales WHERE refund_of = 990005) WHERE customer_id = 900003 AND refund_of = 990001'),
+    'more refunded than was paid, refund of what is no sale', 'found: a refund of a refund');
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'undone, all is well');
 
 SELECT * FROM finish();
 ROLLBACK;
