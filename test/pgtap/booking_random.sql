@@ -260,9 +260,10 @@ SELECT cmp_ok((SELECT count(*) FROM done WHERE outcome = 'undone'), '>=', 50::bi
 SELECT cmp_ok((SELECT count(*) FROM customer_groups.sales), '>=', 100::bigint, 'there are sales');
 SELECT cmp_ok((SELECT count(*) FROM expected_tiers WHERE by_hand), '>', 0::bigint, 'there are tiers by hand');
 SELECT cmp_ok((SELECT count(DISTINCT group_id) FROM expected_tiers), '>=', 6::bigint, 'there are many tiers');
-SELECT results_eq(
-    'SELECT DISTINCT outcome FROM done WHERE outcome NOT IN (''done'', ''undone'') ORDER BY 1',
-    ARRAY['23503', '23505'], 'nothing was refused but repeated external ids and customers with sales deleted');
+-- Which of them come up depends on what ids the sales get.
+SELECT is_empty(
+    'SELECT DISTINCT outcome FROM done WHERE outcome NOT IN (''done'', ''undone'', ''23503'', ''23505'')',
+    'nothing was refused but repeated external ids and customers with sales deleted');
 
 SELECT * FROM finish();
 ROLLBACK;
