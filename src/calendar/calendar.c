@@ -93,21 +93,44 @@ cg_day_of(TimestampTz at, pg_tz *timezone)
 	return last_day;
 }
 
-/* The first moment of a calendar day in a time zone. */
+/*
+ * The first moment of a calendar day in a time zone.  Where clocks are put back
+ * at one o'clock, midnight comes twice: SQL takes the second one, and the day
+ * begins with the first.
+ */
 TimestampTz
 cg_start_of_day(DateADT day, pg_tz *timezone)
 {
-	struct pg_tm tm = {0};
-	TimestampTz  result;
-	int          tz;
+	pg_time_t midnight = ((pg_time_t) day + POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	pg_time_t before = midnight - SECS_PER_DAY; /* in any time zone */
+	pg_time_t boundary;
+	pg_time_t start;
+	long int  old_offset;
+	long int  new_offset;
+	int       old_isdst;
+	int       new_isdst;
+	int       found;
 
-	j2date(day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	tz = DetermineTimeZoneOffset(&tm, timezone);
-	if (tm2timestamp(&tm, 0, &tz, &result) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range"),
-				 errhint("Give a time from 4713 BC to 294276 AD.")));
-	return result;
+	if (!IS_VALID_DATE(day))
+		found = -1;
+	else
+		found = pg_next_dst_boundary(&before, &old_offset, &old_isdst, &boundary, &new_offset,
+									 &new_isdst, timezone);
+	if (found >= 0)
+	{
+		TimestampTz result;
+
+		start = midnight - old_offset;
+		/* Not under the old offset any more: at the change itself, if that leaps over midnight. */
+		if (found > 0 && start >= boundary)
+			start = Max(boundary, midnight - new_offset);
+		result = time_t_to_timestamptz(start);
+		if (IS_VALID_TIMESTAMP(result))
+			return result;
+	}
+	ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range"),
+					errhint("Give a time from 4713 BC to 294276 AD.")));
+	pg_unreachable();
 }
 
 /*

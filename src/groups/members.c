@@ -634,10 +634,15 @@ check_level(const Memberships *before, const Memberships *after)
 	}
 }
 
-/* The customers of a statement's memberships, ascending, each once. */
+/*
+ * The customers of a statement's memberships, ascending, each once; without those
+ * who are deleted, and their memberships with them.
+ */
 static int64 *
 list_customers(const Memberships *before, const Memberships *after, int *n)
 {
+	int nleft = 0;
+
 	int    nall = before->n + after->n;
 	int64 *result = MemoryContextAllocHuge(CurrentMemoryContext, (nall + 1) * sizeof(int64));
 
@@ -646,6 +651,12 @@ list_customers(const Memberships *before, const Memberships *after, int *n)
 	for (int i = 0; i < after->n; i++)
 		result[before->n + i] = after->rows[i].customer_id;
 	*n = cg_sort_customers(result, nall);
+	if (after->n > 0)
+		return result;
+	for (int i = 0; i < *n; i++)
+		if (cg_customer_exists(result[i], SnapshotSelf))
+			result[nleft++] = result[i];
+	*n = nleft;
 	return result;
 }
 

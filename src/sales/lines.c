@@ -30,8 +30,27 @@ typedef struct Customers
 	uint64 restored;
 } Customers;
 
+/* Whether the sale is there still, as the last command left it. */
+static bool
+sale_exists(int64 customer_id, int64 sale_id)
+{
+	CgScan scan;
+	bool   found;
+
+	cg_scan_begin(&scan, CG_SALES, SnapshotSelf, 2, Int64GetDatum(customer_id),
+				  Int64GetDatum(sale_id));
+	found = cg_scan_next(&scan);
+	cg_scan_end(&scan);
+	return found;
+}
+
+/*
+ * Lists the customers of lines.  Lines that were deleted with their sale are left
+ * to the booking of that statement, which knows the state before it.
+ */
 static void
-read_customers(Tuplestorestate *rows, TupleDesc desc, bool inserted, Customers *customers)
+read_customers(Tuplestorestate *rows, TupleDesc desc, bool inserted, bool deleted,
+			   Customers *customers)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TimestampTz     now = GetCurrentTransactionStartTimestamp();
@@ -53,6 +72,10 @@ read_customers(Tuplestorestate *rows, TupleDesc desc, bool inserted, Customers *
 		id = DatumGetInt64(
 			slot_getattr(slot, cg_attnum(CG_SALE_LINES, CG_SALE_LINES_CUSTOMER_ID), &isnull));
 		if (customers->n > 0 && customers->ids[customers->n - 1] == id)
+			continue;
+		if (deleted &&
+			!sale_exists(id, DatumGetInt64(slot_getattr(
+								 slot, cg_attnum(CG_SALE_LINES, CG_SALE_LINES_SALE_ID), &isnull))))
 			continue;
 		if (customers->n == customers->max)
 		{
@@ -87,10 +110,11 @@ cg_lines_changed(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (trigdata->tg_oldtable != NULL)
-		read_customers(trigdata->tg_oldtable, desc, false, &customers);
+		read_customers(trigdata->tg_oldtable, desc, false,
+					   TRIGGER_FIRED_BY_DELETE(trigdata->tg_event), &customers);
 	if (trigdata->tg_newtable != NULL)
 		read_customers(trigdata->tg_newtable, desc, TRIGGER_FIRED_BY_INSERT(trigdata->tg_event),
-					   &customers);
+					   false, &customers);
 
 	cg_become_owner(CG_SALE_LINES, &saved);
 	customers.n = cg_sort_customers(customers.ids, customers.n);

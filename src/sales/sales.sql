@@ -174,6 +174,7 @@ DECLARE
 	repaired bigint;
 BEGIN
 	-- Bookings of these customers wait; what is in progress is waited for.
+	LOCK TABLE customer_groups.segment_tracking IN ROW SHARE MODE;
 	INSERT INTO customer_groups.customer_facts (customer_id, registered_at, birth_date, skip_auto_upgrade)
 	SELECT c.id, c.registered_at, c.birth_date, c.skip_auto_upgrade
 	FROM customer_groups.customers c
@@ -200,11 +201,14 @@ BEGIN
 			(r.visits, r.net_sales, r.refunds, r.prepaid_purchases, r.pass_purchases, r.no_shows,
 			 r.first_visit_at, r.last_visit_at, r.registered_at, r.birth_date, r.skip_auto_upgrade);
 	GET DIAGNOSTICS repaired = ROW_COUNT;
+	PERFORM customer_groups.track_customers(ARRAY(
+		SELECT f.customer_id FROM customer_groups.customer_facts f
+		WHERE rebuild_facts.customer_ids IS NULL OR f.customer_id = ANY (rebuild_facts.customer_ids)));
 	RETURN repaired;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.rebuild_facts(bigint[]) IS
-	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong. Locks their facts rows in customer order; needs the owner''s rights on customer_facts.';
+	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong; judges the customers anew by the tracked segments. Locks their facts rows in customer order; needs the owner''s rights on customer_facts.';
 
 CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	SELECT c.id AS customer_id,

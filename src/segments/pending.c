@@ -45,6 +45,7 @@
 #include "catalog/catalog.h"
 #include "compat.h"
 #include "promotions/promotions.h"
+#include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
 
@@ -93,7 +94,7 @@ builds_on(const CgSegments *segments, int place, CgRuleNameKind kind, const char
 
 /*
  * Marks the tracked segments that build on something as pending; with no kind,
- * on what day it is.  SPI must be connected.
+ * on the time zone.  SPI must be connected.
  */
 static void
 mark_pending(CgRuleNameKind kind, const char *code)
@@ -116,7 +117,7 @@ mark_pending(CgRuleNameKind kind, const char *code)
 		if (!segment->tracked)
 			continue;
 		visited = palloc0(segments->n * sizeof(bool));
-		if (kind == CG_NAME_NONE ? (segment->depends & CG_DEPENDS_DAY) != 0
+		if (kind == CG_NAME_NONE ? (segment->depends & (CG_DEPENDS_DAY | CG_DEPENDS_ZONE)) != 0
 								 : builds_on(segments, i, kind, code, visited))
 			ids[n++] = Int32GetDatum(segment->id);
 		pfree(visited);
@@ -134,18 +135,29 @@ mark_pending(CgRuleNameKind kind, const char *code)
 }
 
 /*
- * Whether one of the rows' items was there before this transaction; counts the
- * rows that were recorded before, which are left out.
+ * Whether one of the rows' items may have been sold: it was there before this
+ * transaction, or this transaction has sold it; counts the rows that were recorded
+ * before, which are left out.  SPI must be connected.
  */
 static bool
-any_older_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *restored)
+any_sold_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *restored)
 {
+	static CgStatement select_sold = {
+		.sql = "SELECT FROM pg_catalog.unnest($1) AS i (id) "
+			   "JOIN customer_groups.sale_lines l ON l.item_id OPERATOR(pg_catalog.=) i.id LIMIT 1",
+		.argtypes = {INT8ARRAYOID}};
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TimestampTz     now = GetCurrentTransactionStartTimestamp();
+	Snapshot        before = RegisterSnapshot(GetLatestSnapshot());
 	bool            result = false;
 	bool            scanning = false;
 	CgScan          scan;
+	int             n = 0;
+	int             max = 16;
+	Datum          *items = palloc(max * sizeof(Datum));
 
+	/* What others may see: nothing that this transaction has done. */
+	before->curcid = FirstCommandId;
 	tuplestore_rescan(rows);
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
@@ -166,14 +178,31 @@ any_older_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *res
 		if (scanning)
 			cg_scan_again(&scan, item);
 		else
-			cg_scan_begin(&scan, CG_ITEMS, SnapshotSelf, 1, item, 0);
+			cg_scan_begin(&scan, CG_ITEMS, before, 1, item, 0);
 		scanning = true;
-		/* Nobody else can have sold what only this transaction sees. */
-		result = !cg_scan_next(&scan) || !cg_scan_is_own(&scan);
+		result = cg_scan_next(&scan);
+		if (n == max)
+		{
+			max *= 2;
+			items = repalloc_huge(items, max * sizeof(Datum));
+		}
+		items[n++] = item;
 	}
 	if (scanning)
 		cg_scan_end(&scan);
+	UnregisterSnapshot(before);
 	ExecDropSingleTupleTableSlot(slot);
+	if (!result && n > 0)
+	{
+		Datum  array = cg_make_array(items, NULL, n, INT8OID);
+		CgUser saved;
+
+		cg_become_owner(CG_SALE_LINES, &saved);
+		result = cg_execute_latest(&select_sold, &array, NULL) > 0;
+		cg_restore_user(&saved);
+		pfree(DatumGetPointer(array));
+	}
+	pfree(items);
 	return result;
 }
 
@@ -189,24 +218,22 @@ cg_item_categories_changed(PG_FUNCTION_ARGS)
 											 TRIGGER_EVENT_AFTER);
 	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
 	uint64       restored = 0;
-	bool         older = false;
+	bool         sold = false;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("item_categories_changed needs the rows of the statement")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
 	if (trigdata->tg_oldtable != NULL)
-		older = any_older_item(trigdata->tg_oldtable, desc, false, &restored);
+		sold = any_sold_item(trigdata->tg_oldtable, desc, false, &restored);
 	if (trigdata->tg_newtable != NULL)
-		older = any_older_item(trigdata->tg_newtable, desc,
-							   TRIGGER_FIRED_BY_INSERT(trigdata->tg_event), &restored) ||
-				older;
-	if (older)
-	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
+		sold = any_sold_item(trigdata->tg_newtable, desc,
+							 TRIGGER_FIRED_BY_INSERT(trigdata->tg_event), &restored) ||
+			   sold;
+	if (sold)
 		mark_pending(CG_NAME_CATEGORY, NULL);
-		SPI_finish();
-	}
+	SPI_finish();
 	cg_warn_restored(CG_ITEM_CATEGORIES, restored);
 	return PointerGetDatum(NULL);
 }
@@ -218,6 +245,32 @@ column_of_row(TriggerData *trigdata, HeapTuple tuple, const char *name)
 	TupleDesc desc = RelationGetDescr(trigdata->tg_relation);
 
 	return SPI_getvalue(tuple, desc, SPI_fnumber(desc, name));
+}
+
+/*
+ * Whether a group has come to another ladder because its ladder has got another
+ * code: the one that it was on is gone, which no other change of a group allows.
+ */
+static bool
+ladder_renamed(TriggerData *trigdata)
+{
+	static CgStatement select_ladder = {
+		.generic = true,
+		.sql = "SELECT FROM customer_groups.ladders WHERE code OPERATOR(pg_catalog.=) $1",
+		.argtypes = {TEXTOID}};
+	char  *before = column_of_row(trigdata, trigdata->tg_trigtuple, "ladder");
+	char  *after = column_of_row(trigdata, trigdata->tg_newtuple, "ladder");
+	Datum  value;
+	CgUser saved;
+	bool   result;
+
+	if (before == NULL || after == NULL || strcmp(before, after) == 0)
+		return false;
+	value = CStringGetTextDatum(before);
+	cg_become_owner(CG_LADDERS, &saved);
+	result = cg_execute_latest(&select_ladder, &value, NULL) == 0;
+	cg_restore_user(&saved);
+	return result;
 }
 
 /*
@@ -263,13 +316,11 @@ cg_mark_pending(PG_FUNCTION_ARGS)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	mark_pending(sources[source].kind,
-				 sources[source].by_code ? column_of_row(trigdata,
-														 TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)
-															 ? trigdata->tg_newtuple
-															 : trigdata->tg_trigtuple,
-														 "code")
-										 : NULL);
+	if (sources[source].table != CG_GROUPS || !ladder_renamed(trigdata))
+		mark_pending(sources[source].kind,
+					 sources[source].by_code
+						 ? column_of_row(trigdata, trigdata->tg_newtuple, "code")
+						 : NULL);
 	SPI_finish();
 	last_source = source;
 	last_lxid = cg_local_xid();
@@ -346,6 +397,8 @@ cg_track_segment(PG_FUNCTION_ARGS)
 	bool  is_pending;
 	bool  isnull;
 	int   attnum;
+	Datum before;
+	Datum after;
 	Datum value;
 	int32 id;
 
@@ -378,9 +431,10 @@ cg_track_segment(PG_FUNCTION_ARGS)
 						errdetail("It is segment %d.", id),
 						errhint("Change its code, or set tracked to false first.")));
 
-	(void) (old == NULL ? (Datum) 0 : row_value(old, CG_SEGMENTS_PENDING_SINCE, desc, &isnull));
-	was_pending = old != NULL && !isnull;
-	(void) row_value(new, CG_SEGMENTS_PENDING_SINCE, desc, &isnull);
+	isnull = true;
+	before = old == NULL ? (Datum) 0 : row_value(old, CG_SEGMENTS_PENDING_SINCE, desc, &isnull);
+	was_pending = !isnull;
+	after = row_value(new, CG_SEGMENTS_PENDING_SINCE, desc, &isnull);
 	is_pending = !isnull;
 	attnum = cg_attnum(CG_SEGMENTS, CG_SEGMENTS_PENDING_SINCE);
 	if (is_tracked && (!was_tracked || (!cg_renaming && !same_rule(old, new, desc))))
@@ -395,12 +449,13 @@ cg_track_segment(PG_FUNCTION_ARGS)
 		isnull = true;
 		return PointerGetDatum(heap_modify_tuple_by_cols(new, desc, 1, &attnum, &value, &isnull));
 	}
-	if (was_pending && !is_pending && !has_privs_of_role(GetUserId(), cg_table_owner(CG_SEGMENTS)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to call a pending segment filled"),
-				 errdetail("The stored members of segment %d do not follow from its rule yet.", id),
-				 errhint("CALL customer_groups.fill_segments().")));
+	if ((was_pending != is_pending ||
+		 (is_pending && DatumGetTimestampTz(before) != DatumGetTimestampTz(after))) &&
+		!has_privs_of_role(GetUserId(), cg_table_owner(CG_SEGMENTS)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to say whether a segment is pending"),
+						errdetail("pending_since of segment %d is set by the engine.", id),
+						errhint("CALL customer_groups.fill_segments() to fill pending segments.")));
 	return PointerGetDatum(new);
 }
 
@@ -474,6 +529,31 @@ fill_batch(int64 **last, int batch_size)
 }
 
 /*
+ * track_customers(customer_ids)
+ */
+PG_FUNCTION_INFO_V1(cg_track_customers);
+Datum
+cg_track_customers(PG_FUNCTION_ARGS)
+{
+	Datum *elements;
+	int    n = cg_array_elements(PG_GETARG_DATUM(0), &elements);
+	int64 *customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
+	CgUser saved;
+
+	for (int i = 0; i < n; i++)
+		customers[i] = DatumGetInt64(elements[i]);
+	n = cg_sort_customers(customers, n);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	cg_become_owner(CG_CUSTOMER_FACTS, &saved);
+	cg_track_before(customers, n, GetCurrentCommandId(false));
+	cg_track_after(customers, n, CG_DEPENDS_ALL);
+	cg_restore_user(&saved);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/*
  * fill_segments(batch_size)
  */
 PG_FUNCTION_INFO_V1(cg_fill_segments);
@@ -536,6 +616,8 @@ cg_fill_segments(PG_FUNCTION_ARGS)
 		while (more)
 		{
 			SPI_commit();
+			/* A batch waits for sales, and goes on with what they leave. */
+			XactIsoLevel = XACT_READ_COMMITTED;
 			MemoryContextSwitchTo(batch);
 			more = fill_batch(&last, batch_size);
 			MemoryContextSwitchTo(caller);

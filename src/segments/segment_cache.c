@@ -333,8 +333,7 @@ dependencies_of(const CgRuleNode *node, bool *visited)
 		case CG_RULE_DAYS_SINCE:
 		case CG_RULE_WITHIN:
 			result = node->metric == CG_METRIC_REGISTERED ? CG_DEPENDS_RECORD : CG_DEPENDS_SALES;
-			if (node->kind != CG_RULE_DATE)
-				result |= CG_DEPENDS_DAY;
+			result |= node->kind == CG_RULE_DATE ? CG_DEPENDS_ZONE : CG_DEPENDS_DAY;
 			break;
 		case CG_RULE_BIRTHDAY_TODAY:
 		case CG_RULE_BIRTHDAY_THIS_MONTH:

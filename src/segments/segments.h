@@ -53,7 +53,8 @@ typedef struct CgSegment
 #define CG_DEPENDS_MEMBERS (1 << 2) /* memberships, tiers included */
 #define CG_DEPENDS_RECORD (1 << 3)  /* the customer's own row */
 #define CG_DEPENDS_DAY (1 << 4)     /* what day it is */
-#define CG_DEPENDS_ALL ((1 << 5) - 1)
+#define CG_DEPENDS_ZONE (1 << 5)    /* on what day a time was */
+#define CG_DEPENDS_ALL ((1 << 6) - 1)
 
 typedef struct CgSegments
 {

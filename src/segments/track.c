@@ -210,13 +210,8 @@ begin_customer(Tracker *tracker, int64 customer_id)
 		cg_scan_begin(&tracker->members, CG_SEGMENT_MEMBERS, tracker->snapshot, 1,
 					  Int64GetDatum(customer_id), 0);
 	tracker->scanning = true;
-	MemoryContextSwitchTo(tracker->context);
-	if (!cg_evaluation_find(tracker->evaluation, customer_id))
-	{
-		MemoryContextSwitchTo(tracker->caller);
-		return false;
-	}
 	memset(tracker->is_in, 0, tracker->segments->n * sizeof(bool));
+	/* In the caller's memory context: what a scan allocates must live as long as the scan. */
 	while (cg_scan_next(&tracker->members))
 	{
 		bool isnull;
@@ -226,7 +221,11 @@ begin_customer(Tracker *tracker, int64 customer_id)
 		if (place >= 0)
 			tracker->is_in[place] = true;
 	}
-	return true;
+	MemoryContextSwitchTo(tracker->context);
+	if (cg_evaluation_find(tracker->evaluation, customer_id))
+		return true;
+	MemoryContextSwitchTo(tracker->caller);
+	return false;
 }
 
 /*
@@ -244,6 +243,30 @@ reached_by(Tracker *tracker, DateADT *day)
 }
 
 /*
+ * Whether this transaction has brought the customer to a day already, after the
+ * state that is being read: by another trigger of the same statement, or by one
+ * of a statement inside it.
+ */
+static bool
+brought_to(int64 customer_id, DateADT day)
+{
+	CgScan scan;
+	bool   result = false;
+
+	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, Int64GetDatum(customer_id), 0);
+	if (cg_scan_next(&scan))
+	{
+		bool    isnull;
+		DateADT tracked_on = DatumGetDateADT(
+			cg_scan_get(&scan, CG_CUSTOMER_FACTS_TRACKED_ON, &isnull));
+
+		result = !isnull && tracked_on >= day;
+	}
+	cg_scan_end(&scan);
+	return result;
+}
+
+/*
  * Writes the changes.  A customer's changes of one segment stand in their order
  * and alternate, so that the first tells what was stored and the last what is.
  */
@@ -253,7 +276,8 @@ write_changes(Tracker *tracker)
 	int           n = tracker->nchanges;
 	const Change *changes = tracker->changes;
 	Datum        *columns[6];
-	Datum         values[6];
+	Datum         events[6];
+	Datum         values[3];
 	Datum        *customers;
 	Datum        *ids;
 	Datum        *times;
@@ -264,6 +288,27 @@ write_changes(Tracker *tracker)
 	customers = palloc(n * sizeof(Datum));
 	ids = palloc(n * sizeof(Datum));
 	times = palloc(n * sizeof(Datum));
+
+	/* The events, first of all: what a trigger asks for may move the cache. */
+	for (int c = 0; c < 6; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		const CgSegment *segment = &tracker->segments->segments[changes[i].place];
+
+		columns[0][i] = BoolGetDatum(changes[i].enters);
+		columns[1][i] = Int64GetDatum(changes[i].customer_id);
+		columns[2][i] = Int32GetDatum(segment->id);
+		columns[3][i] = PointerGetDatum(segment->code);
+		columns[4][i] = PointerGetDatum(segment->name);
+		columns[5][i] = TimestampTzGetDatum(changes[i].effective_at);
+	}
+	events[0] = cg_make_array(columns[0], NULL, n, BOOLOID);
+	events[1] = cg_make_array(columns[1], NULL, n, INT8OID);
+	events[2] = cg_make_array(columns[2], NULL, n, INT4OID);
+	events[3] = cg_make_array(columns[3], NULL, n, TEXTOID);
+	events[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
+	events[5] = cg_make_array(columns[5], NULL, n, TIMESTAMPTZOID);
 
 	/* Out goes who was in before the first change of a segment. */
 	for (int i = 0; i < n; i++)
@@ -276,7 +321,7 @@ write_changes(Tracker *tracker)
 		if (!first || changes[i].enters)
 			continue;
 		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows++] = Int32GetDatum(tracker->segments->segments[changes[i].place].id);
+		ids[nrows++] = columns[2][i];
 	}
 	if (nrows > 0)
 	{
@@ -296,7 +341,7 @@ write_changes(Tracker *tracker)
 		if (!last || !changes[i].enters)
 			continue;
 		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows] = Int32GetDatum(tracker->segments->segments[changes[i].place].id);
+		ids[nrows] = columns[2][i];
 		times[nrows++] = TimestampTzGetDatum(changes[i].effective_at);
 	}
 	if (nrows > 0)
@@ -307,28 +352,11 @@ write_changes(Tracker *tracker)
 		cg_execute(&insert_members, values, NULL);
 	}
 
-	for (int c = 0; c < 6; c++)
-		columns[c] = palloc(n * sizeof(Datum));
-	for (int i = 0; i < n; i++)
-	{
-		const CgSegment *segment = &tracker->segments->segments[changes[i].place];
-
-		columns[0][i] = BoolGetDatum(changes[i].enters);
-		columns[1][i] = Int64GetDatum(changes[i].customer_id);
-		columns[2][i] = Int32GetDatum(segment->id);
-		columns[3][i] = PointerGetDatum(segment->code);
-		columns[4][i] = PointerGetDatum(segment->name);
-		columns[5][i] = TimestampTzGetDatum(changes[i].effective_at);
-	}
-	values[0] = cg_make_array(columns[0], NULL, n, BOOLOID);
-	values[1] = cg_make_array(columns[1], NULL, n, INT8OID);
-	values[2] = cg_make_array(columns[2], NULL, n, INT4OID);
-	values[3] = cg_make_array(columns[3], NULL, n, TEXTOID);
-	values[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
-	values[5] = cg_make_array(columns[5], NULL, n, TIMESTAMPTZOID);
-	cg_execute(&insert_events, values, NULL);
+	cg_execute(&insert_events, events, NULL);
 	tracker->written += n;
 	tracker->nchanges = 0;
+	(void) cg_definitions(tracker->snapshot);
+	(void) cg_segments(tracker->snapshot);
 }
 
 /*
@@ -442,7 +470,7 @@ cg_track_before(const int64 *customers, int n, CommandId command)
 		{
 			bool reached = reached_by(&tracker, &day);
 
-			if (reached && day >= today)
+			if (reached && (day >= today || brought_to(customers[i], today)))
 			{
 				finish_customer(&tracker);
 				continue;
@@ -489,8 +517,8 @@ cg_track_after(const int64 *customers, int n, uint32 parts)
 
 		if (!begin_customer(&tracker, customers[i]))
 			continue;
-		/* Another time zone may have set the present day back. */
-		if (!reached_by(&tracker, &day) || day < tracker.today)
+		/* Today may be over since, or another time zone may have set it back. */
+		if (!reached_by(&tracker, &day))
 			day = tracker.today;
 		judge(&tracker, customers[i], day, parts, true,
 			  Max(now, cg_start_of_day(day, tracker.timezone)));

@@ -60,6 +60,11 @@ CREATE PROCEDURE customer_groups.fill_segments(batch_size int DEFAULT 1000)
 COMMENT ON PROCEDURE customer_groups.fill_segments(int) IS
 	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit.';
 
+CREATE FUNCTION customer_groups.track_customers(customer_ids bigint[]) RETURNS void
+	AS 'MODULE_PATHNAME', 'cg_track_customers' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION customer_groups.track_customers(bigint[]) IS
+	'Judges customers, whose facts rows the caller has locked, by all tracked segments; for rebuild_facts(). Null does nothing.';
+
 CREATE VIEW customer_groups.segment_changes WITH (security_invoker) AS
 	SELECT e.segment_id, s.code, s.name,
 		((e.detail ->> 'effective_at')::timestamptz AT TIME ZONE customer_groups.settings_timezone())::date AS day,

@@ -192,6 +192,7 @@ add_birthdays(Query *query, int32 ahead)
 	{
 		int year, month, mday, low, high;
 
+		CHECK_FOR_INTERRUPTS();
 		j2date(day + ahead + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 		low = high = month * 100 + mday;
 		/* 29 February counts as 28 February in most years. */
@@ -212,6 +213,7 @@ add_birth_months(Query *query)
 	{
 		int year, month, mday, previous;
 
+		CHECK_FOR_INTERRUPTS();
 		j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 		if (mday != 1)
 			continue;
