@@ -24,6 +24,7 @@ OBJS = \
 	src/pricing/keys.o \
 	src/pricing/order_level.o \
 	src/pricing/stage.o \
+	src/promotions/attached.o \
 	src/promotions/cache.o \
 	src/promotions/definitions.o \
 	src/promotions/stamps.o \

@@ -149,6 +149,13 @@ COMMENT ON FUNCTION customer_groups.set_group_discount(text, text, numeric, nume
 
 -- What is said, by whatever road it came about, once for each statement.
 
+CREATE FUNCTION customer_groups.promotions_now(ids int[])
+	RETURNS TABLE (code text, groups_only boolean, has_groups boolean, has_segments boolean)
+	AS 'MODULE_PATHNAME', 'cg_promotions_now'
+	LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION customer_groups.promotions_now(int[]) IS
+	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot.';
+
 CREATE FUNCTION customer_groups.say_of_promotions(codes text[], one text, many text, hint text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -171,16 +178,14 @@ DECLARE
 	ids int[];
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		ids := ARRAY(SELECT n.promotion_id FROM new_rows n WHERE n.recorded_at = now());
+		ids := ARRAY(SELECT DISTINCT n.promotion_id FROM new_rows n WHERE n.recorded_at = now());
 	ELSE
-		ids := ARRAY(SELECT x.promotion_id FROM (SELECT promotion_id, group_id FROM new_rows
+		ids := ARRAY(SELECT DISTINCT x.promotion_id FROM (SELECT promotion_id, group_id FROM new_rows
 					 EXCEPT SELECT promotion_id, group_id FROM old_rows) x);
 	END IF;
 	PERFORM customer_groups.say_of_promotions(
-		ARRAY(SELECT p.code FROM customer_groups.promotions p
-			  WHERE p.id = ANY (ids) AND NOT p.groups_only
-				AND NOT EXISTS (SELECT FROM customer_groups.promotion_segments s WHERE s.promotion_id = p.id)
-			  ORDER BY p.code),
+		ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p
+			  WHERE NOT p.groups_only AND NOT p.has_segments ORDER BY p.code),
 		'stays open to everybody', 'stay open to everybody',
 		'Set groups_only to keep it to its groups and segments, for good.');
 	RETURN NULL;
@@ -198,23 +203,18 @@ CREATE FUNCTION customer_groups.say_detached() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	ids int[] := ARRAY(SELECT o.promotion_id FROM old_rows o);
+	ids int[] := ARRAY(SELECT DISTINCT o.promotion_id FROM old_rows o);
 BEGIN
-	ids := ARRAY(SELECT p.id FROM customer_groups.promotions p
-				 WHERE p.id = ANY (ids)
-					AND NOT EXISTS (SELECT FROM customer_groups.promotion_segments s WHERE s.promotion_id = p.id));
 	IF TG_TABLE_NAME = 'promotion_segments' THEN
 		PERFORM customer_groups.say_of_promotions(
-			ARRAY(SELECT p.code FROM customer_groups.promotions p
-				  WHERE p.id = ANY (ids) AND NOT p.groups_only ORDER BY p.code),
+			ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p
+				  WHERE NOT p.groups_only AND NOT p.has_segments ORDER BY p.code),
 			'is now open to everybody', 'are now open to everybody',
 			'Set groups_only to keep it to its groups and segments, for good, or active = false to end it.');
 	END IF;
 	PERFORM customer_groups.say_of_promotions(
-		ARRAY(SELECT p.code FROM customer_groups.promotions p
-			  WHERE p.id = ANY (ids) AND p.groups_only
-				AND NOT EXISTS (SELECT FROM customer_groups.promotion_groups g WHERE g.promotion_id = p.id)
-			  ORDER BY p.code),
+		ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p
+			  WHERE p.groups_only AND NOT p.has_groups AND NOT p.has_segments ORDER BY p.code),
 		'is now open to nobody', 'are now open to nobody',
 		'Attach it to a group or a segment, or set active = false.');
 	RETURN NULL;
