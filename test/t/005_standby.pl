@@ -39,6 +39,14 @@ my $session = Shop::Session->new($standby, 'shop');
 is($session->query('SELECT pg_is_in_recovery()'), 't', 'the standby is one');
 is($session->query($price), '(1.50,0.15,1.35,{1})', 'a price');
 is($session->query($all_prices), Shop::sql($primary, 'shop', $all_prices), 'all prices are those of the primary');
+my $all_segments = q{
+	SELECT s.*, customer_groups.segment_size(s.code), customer_groups.segment_overlap(s.code, s.code), customer_groups.segment_sql(s.code),
+		ARRAY(SELECT c FROM customer_groups.segment_customers(s.code) c ORDER BY c), ARRAY(SELECT c FROM customer_groups.preview_change(s.code, 'ALL') c ORDER BY c),
+		customer_groups.preview_segment('visits > 0 AND net_sales IN LAST 90 DAYS > 0'), ARRAY(SELECT c FROM customer_groups.rule_customers('visits > 0') c ORDER BY c)
+	FROM customer_groups.segment_sizes() s};
+my $segments = Shop::sql($primary, 'shop', $all_segments);
+isnt($segments, '', 'there are segments');
+is($session->query($all_segments), $segments, 'and all segments are, too');
 Shop::sound($standby, 'shop', 'it is sound');
 like($session->query('INSERT INTO customer_groups.sales (customer_id, amount) VALUES (1, 1)'),
 	qr/ERROR:  cannot execute INSERT in a read-only transaction/, 'it takes no sale');
