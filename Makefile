@@ -50,7 +50,11 @@ OBJS = \
 	src/segments/sets.o \
 	src/segments/track.o \
 	src/segments/turns.o \
-	src/tiers/upgrade.o
+	src/tiers/moves.o \
+	src/tiers/progress.o \
+	src/tiers/review.o \
+	src/tiers/upgrade.o \
+	src/tiers/window.o
 
 # The install script: the rooms' SQL in the order of what they build on.
 SQL = \
@@ -79,8 +83,10 @@ SQL = \
 	src/sales/selling.sql \
 	src/sales/refunds.sql \
 	src/reports/promotion_use.sql \
+	src/tiers/functions.sql \
 	src/events/log.sql \
 	src/groups/access.sql \
+	src/reports/tiers.sql \
 	src/reports/integrity.sql \
 	src/catalog/restored.sql \
 	src/catalog/finish.sql

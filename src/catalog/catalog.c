@@ -794,9 +794,9 @@ cg_execute_as_is(CgStatement *statement, Datum *values)
 
 /* The same through a cursor, which the caller closes. */
 Portal
-cg_open_cursor(CgStatement *statement, Datum *values)
+cg_open_cursor(CgStatement *statement, Datum *values, const char *nulls)
 {
-	Portal portal = SPI_cursor_open(NULL, statement_plan(statement), values, NULL, true);
+	Portal portal = SPI_cursor_open(NULL, statement_plan(statement), values, nulls, true);
 
 	check_result(statement, portal->tupDesc);
 	return portal;

@@ -201,7 +201,7 @@ extern void cg_become_owner(CgTable table, CgUser *saved);
 extern void cg_restore_user(const CgUser *saved);
 
 /* A statement whose plan is kept for the life of the backend. */
-#define CG_MAX_ARGS 10
+#define CG_MAX_ARGS 12
 #define CG_MAX_RESULTS 16
 typedef struct CgStatement
 {
@@ -214,7 +214,7 @@ typedef struct CgStatement
 
 extern int    cg_execute(CgStatement *statement, Datum *values, const char *nulls);
 extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
-extern Portal cg_open_cursor(CgStatement *statement, Datum *values);
+extern Portal cg_open_cursor(CgStatement *statement, Datum *values, const char *nulls);
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
 extern int    cg_change_latest(CgStatement *statement, Datum *values, const char *nulls);
 

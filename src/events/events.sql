@@ -20,7 +20,7 @@ CREATE INDEX events_segment_id_idx ON customer_groups.events (segment_id, id) WH
 COMMENT ON TABLE customer_groups.events IS 'What happened, in the order of id; append-only, without personal data.';
 COMMENT ON COLUMN customer_groups.events.id IS 'Key; the events of one customer are in this order.';
 COMMENT ON COLUMN customer_groups.events.at IS 'The moment, by the clock.';
-COMMENT ON COLUMN customer_groups.events.kind IS 'What happened: member_added, member_changed, member_removed, tier_changed, segment_entered, segment_left, or what was changed of a definition.';
+COMMENT ON COLUMN customer_groups.events.kind IS 'member_added, member_changed, member_removed; segment_entered, segment_left; tier_upgraded, tier_downgraded (by booking or review; detail: ladder, from, to, the measure that was reached, and the threshold that it has or has no longer reached), tier_changed (by other hands; detail: ladder, from, to); definitions: what they are and _added, _changed, _removed (group_added); customer_forgotten, events_purged.';
 COMMENT ON COLUMN customer_groups.events.customer_id IS 'The customer it speaks of, if any.';
 COMMENT ON COLUMN customer_groups.events.group_id IS 'The group it speaks of, if any.';
 COMMENT ON COLUMN customer_groups.events.segment_id IS 'The segment it speaks of, if any.';

@@ -151,7 +151,7 @@ BEGIN
 		FROM lives l GROUP BY l.customer_id, l.group_id, l.life
 	), moves AS (
 		SELECT max(v.id) AS id FROM customer_groups.events v
-		WHERE v.kind = 'tier_changed' GROUP BY v.customer_id, v.detail ->> 'ladder'
+		WHERE v.kind IN ('tier_upgraded', 'tier_downgraded', 'tier_changed') GROUP BY v.customer_id, v.detail ->> 'ladder'
 	), stays AS (
 		SELECT v.id, v.kind, lead(v.at) OVER w AS ended_at
 		FROM customer_groups.events v

@@ -100,6 +100,8 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('view', 'check_customers(bigint[])'),
 			('view', 'check_horizon(timestamptz)'),
 			('view', 'customer_id_of(text)'),
+			('view', 'tier_of(bigint, text)'),
+			('view', 'tier_progress(bigint, text, timestamptz)'),
 			('view', 'rule_names(customer_groups.segment_rule)'),
 			('members', 'lock_customers(bigint[])'),
 			('members', 'add_member_by_key(text, text, date)'),
@@ -131,6 +133,7 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('sell', 'record_sale_by_key(text, jsonb, int, timestamptz, text, customer_groups.sale_kind, numeric)'),
 			('sell', 'refund_sale(bigint, bigint, jsonb, timestamptz, text)'),
 			('sell', 'is_same_refund(bigint, bigint, bigint, bigint[], numeric[])'),
+			('edit', 'review_tiers(text, boolean, timestamptz)'),
 			('sell', 'record_refund(bigint, bigint, jsonb, timestamptz, text)')
 		) AS f (level, signature)
 		WHERE f.level = level_grants.level;

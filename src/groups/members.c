@@ -35,6 +35,7 @@
 #include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
+#include "tiers/tiers.h"
 
 /* A membership before or after a change. */
 typedef struct Membership
@@ -124,15 +125,20 @@ static CgStatement insert_events = {
 static CgStatement insert_moves = {
 	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
-		   "SELECT 'tier_changed', m.customer_id, t.id, pg_catalog.jsonb_build_object("
+		   "SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("
 		   "	'ladder', m.ladder, 'from', f.code, 'from_id', f.id, 'to', t.code) "
+		   "	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "
+		   "		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "
+		   "			'threshold', m.threshold) END "
 		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		   "	pg_catalog.unnest($4)) WITH ORDINALITY "
-		   "	AS m (customer_id, ladder, from_id, to_id, place) "
+		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		   "	pg_catalog.unnest($7)) WITH ORDINALITY "
+		   "	AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, place) "
 		   "LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "
 		   "LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "
 		   "ORDER BY m.place",
-	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID}};
+	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+				 NUMERICARRAYOID, NUMERICARRAYOID}};
 
 static CgStatement delete_replaced = {
 	.generic = true,
@@ -312,27 +318,56 @@ write_events(Events *events)
 	cg_execute(&insert_events, values, NULL);
 }
 
+static bool
+numeric_above(Numeric a, Numeric b)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(a), NumericGetDatum(b)));
+}
+
+/*
+ * Writes one event for each move: an upgrade or a downgrade when it is the
+ * engine that makes it, with what was reached and the threshold that decided,
+ * else a change by other hands.
+ */
 static void
 write_moves(const Move *moves, int n)
 {
-	Datum *columns[4];
-	Datum  values[4];
+	Datum *columns[7];
+	Datum  values[7];
+	bool  *by_hand = palloc((n + 1) * sizeof(bool));
 
 	if (n == 0)
 		return;
-	for (int c = 0; c < 4; c++)
+	for (int c = 0; c < 7; c++)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
+		const CgTierMove *move = cg_find_move(moves[i].customer_id, moves[i].ladder, moves[i].to);
+		const CgTier     *from = move == NULL ? NULL : move->from;
+		const CgTier     *to = move == NULL ? NULL : move->to;
+		bool up = to != NULL && (from == NULL || numeric_above(to->threshold, from->threshold));
+
+		by_hand[i] = move == NULL;
 		columns[0][i] = Int64GetDatum(moves[i].customer_id);
 		columns[1][i] = CStringGetTextDatum(moves[i].ladder);
-		columns[2][i] = Int32GetDatum(moves[i].from);
+		columns[2][i] = Int32GetDatum(move == NULL   ? moves[i].from
+									  : from == NULL ? 0
+													 : from->group_id);
 		columns[3][i] = Int32GetDatum(moves[i].to);
+		columns[4][i] = CStringGetTextDatum(move == NULL ? "tier_changed"
+											: up         ? "tier_upgraded"
+														 : "tier_downgraded");
+		columns[5][i] = move == NULL ? (Datum) 0 : NumericGetDatum(move->measure);
+		columns[6][i] = move == NULL ? (Datum) 0
+									 : NumericGetDatum(up ? to->threshold : from->threshold);
 	}
 	values[0] = cg_make_array(columns[0], NULL, n, INT8OID);
 	values[1] = cg_make_array(columns[1], NULL, n, TEXTOID);
 	values[2] = cg_make_array(columns[2], NULL, n, INT4OID);
 	values[3] = cg_make_array(columns[3], NULL, n, INT4OID);
+	values[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
+	values[5] = cg_make_array(columns[5], by_hand, n, NUMERICOID);
+	values[6] = cg_make_array(columns[6], by_hand, n, NUMERICOID);
 	cg_execute(&insert_moves, values, NULL);
 }
 
@@ -711,6 +746,12 @@ cg_members_changed(PG_FUNCTION_ARGS)
 		{
 			if (!same_membership(old, new))
 				add_event(&events, old, new);
+			/* The engine renews a tier that counted as none. */
+			if (cg_find_move(new->customer_id, NULL, new->group_id) != NULL)
+			{
+				was[ngiven] = old;
+				given[ngiven++] = new;
+			}
 			continue;
 		}
 		if (old != NULL)

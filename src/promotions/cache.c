@@ -457,7 +457,7 @@ typedef struct Attached
 static void
 read_attached(AttachmentKind kind, Datum *values, Attached *attached)
 {
-	Portal          portal = cg_open_cursor(&select_attached[kind], values);
+	Portal          portal = cg_open_cursor(&select_attached[kind], values, NULL);
 	int32           last_id = 0;
 	PromotionEntry *entry = NULL;
 
@@ -587,7 +587,7 @@ load_promotions(Datum keys, bool all)
 	int      max = FETCH_ROWS;
 	int      ntouched = 0;
 	int32   *touched = palloc(max * sizeof(int32));
-	Portal   portal = cg_open_cursor(&select_promotions, values);
+	Portal   portal = cg_open_cursor(&select_promotions, values, NULL);
 
 	for (;;)
 	{

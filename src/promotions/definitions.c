@@ -56,13 +56,16 @@ static CgStatement select_answers = {
 static CgStatement select_tiers = {
 	.sql = "SELECT g.id, coalesce(g.ladder, 'default'), g.code, "
 		   "		coalesce(l.measure OPERATOR(pg_catalog.=) 'visits', false), l.period, "
-		   "		g.upgrade_threshold, g.starts_on, coalesce(g.ends_on, 'infinity') "
+		   "		g.upgrade_threshold, g.starts_on, coalesce(g.ends_on, 'infinity'), "
+		   "		coalesce(l.downgrade OPERATOR(pg_catalog.=) 'at_review', false), "
+		   "		coalesce(l.grace, '0') "
 		   "FROM customer_groups.groups g "
 		   "LEFT JOIN customer_groups.ladders l "
 		   "	ON l.code OPERATOR(pg_catalog.=) coalesce(g.ladder, 'default') "
 		   "WHERE g.upgrade_threshold IS NOT NULL "
 		   "ORDER BY 2, g.upgrade_threshold DESC, g.id",
-	.restypes = {INT4OID, TEXTOID, TEXTOID, BOOLOID, INTERVALOID, NUMERICOID, DATEOID, DATEOID}};
+	.restypes = {INT4OID, TEXTOID, TEXTOID, BOOLOID, INTERVALOID, NUMERICOID, DATEOID, DATEOID,
+				 BOOLOID, INTERVALOID}};
 
 static HTAB *
 make_hash(const char *name, Size entrysize)
@@ -302,6 +305,8 @@ load_tiers(void)
 		tier->threshold = DatumGetNumericCopy(column(i, 6, &isnull));
 		tier->starts_on = DatumGetDateADT(column(i, 7, &isnull));
 		tier->ends_on = DatumGetDateADT(column(i, 8, &isnull));
+		tier->at_review = DatumGetBool(column(i, 9, &isnull));
+		tier->grace = *DatumGetIntervalP(column(i, 10, &isnull));
 		tier->ladder = i == 0 ? 0
 							  : tier[-1].ladder +
 									(strcmp(tier[-1].ladder_code, tier->ladder_code) != 0 ? 1 : 0);

@@ -61,6 +61,8 @@ typedef struct CgTier
 	const char *code;
 	bool        by_visits; /* the measure is visits, else net_sales */
 	Interval   *period;    /* NULL: the whole time */
+	bool        at_review; /* a review lowers who no longer qualifies */
+	Interval    grace;     /* once it is over */
 	Numeric     threshold;
 	DateADT     starts_on;
 	DateADT     ends_on;

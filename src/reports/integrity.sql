@@ -124,7 +124,7 @@ CREATE FUNCTION customer_groups.check_integrity()
 	FROM (SELECT DISTINCT ON (v.customer_id, v.detail ->> 'ladder')
 				v.customer_id, v.detail ->> 'ladder' AS ladder, v.group_id
 		  FROM customer_groups.events v
-		  WHERE v.kind = 'tier_changed'
+		  WHERE v.kind IN ('tier_upgraded', 'tier_downgraded', 'tier_changed')
 		  ORDER BY v.customer_id, v.detail ->> 'ladder', v.id DESC) e
 	FULL JOIN (SELECT m.customer_id, coalesce(g.ladder, 'default') AS ladder, m.group_id
 			   FROM customer_groups.members m

@@ -89,10 +89,13 @@ static CgStatement update_facts = {
 		   "	first_visit_at = least(first_visit_at, $8), "
 		   "	last_visit_at = greatest(last_visit_at, $9) "
 		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
-		   "RETURNING visits, net_sales, first_visit_at, last_visit_at, skip_auto_upgrade",
+		   "RETURNING visits, net_sales, first_visit_at, last_visit_at, skip_auto_upgrade, "
+		   "	visits OPERATOR(pg_catalog.+) refunds OPERATOR(pg_catalog.+) prepaid_purchases "
+		   "		OPERATOR(pg_catalog.+) pass_purchases OPERATOR(pg_catalog.+) no_shows "
+		   "		OPERATOR(pg_catalog.>) 0",
 	.argtypes = {INT8OID, INT8OID, NUMERICOID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
 				 TIMESTAMPTZOID},
-	.restypes = {INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID}};
+	.restypes = {INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, BOOLOID}};
 
 static CgStatement update_visit_times = {
 	.generic = true,
@@ -242,6 +245,7 @@ book_customer(const Booking *booking, CgTierCase *tier_case)
 	if (booking->first_old != DT_NOEND)
 		recount = recount || isnull || booking->first_old <= first || booking->last_old >= last;
 	tier_case->skip = DatumGetBool(result_column(5, &isnull));
+	tier_case->has_sales = DatumGetBool(result_column(6, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	if (recount)
 		cg_execute(&update_visit_times, values, NULL);

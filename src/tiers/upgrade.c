@@ -3,15 +3,16 @@
  *		Tiers that upgrade themselves after a booking.
  *
  * On each ladder the customer goes to the highest tier in effect whose threshold
- * the ladder's measure has reached, if that is higher than the present one.  A
- * present tier that is out of its dates, or whose membership is not valid today,
+ * the ladder's measure has reached, if that is higher than the present one; who
+ * has no sale has reached none, not even a threshold of 0.  The measure is that
+ * of the day of the latest sale touched, effect that of today.  A present tier that is out of its dates, or whose membership is not valid today,
  * counts as none.  The caller holds the customers' facts rows, so that no booking
  * and no new membership of theirs comes between; tiers are read under the
  * latest snapshot at every isolation level, and no group becomes or ceases to be
  * one meanwhile.
  *
  * The lower membership is replaced, and the events are written, by the trigger
- * on members, as for a tier given by hand.
+ * on members: see moves.c.
  */
 #include "postgres.h"
 
@@ -30,13 +31,6 @@
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"
 
-/* A tier that a customer has earned. */
-typedef struct Earned
-{
-	int64         customer_id;
-	const CgTier *tier;
-} Earned;
-
 /* A tier that a customer holds. */
 typedef struct Held
 {
@@ -44,17 +38,6 @@ typedef struct Held
 	int32 group_id;
 	bool  valid; /* the membership is, today */
 } Held;
-
-static CgStatement select_window = {
-	.generic = true,
-	.sql = "SELECT pg_catalog.count(*) FILTER "
-		   "			(WHERE kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind), "
-		   "	coalesce(pg_catalog.sum(amount OPERATOR(pg_catalog.*) coalesce(rate, 1)), 0) "
-		   "FROM customer_groups.sales "
-		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
-		   "	AND sold_at OPERATOR(pg_catalog.>=) $2 AND sold_at OPERATOR(pg_catalog.<) $3",
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-	.restypes = {INT8OID, NUMERICOID}};
 
 static CgStatement select_held = {
 	.generic = true,
@@ -68,86 +51,38 @@ static CgStatement select_held = {
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, DATEOID},
 	.restypes = {INT8OID, INT4OID, BOOLOID}};
 
-static CgStatement insert_members = {
-	.generic = true,
-	.sql =
-		"INSERT INTO customer_groups.members AS m (customer_id, group_id, source) "
-		"SELECT customer_id, group_id, 'tier' "
-		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u (customer_id, "
-		"group_id) "
-		"ON CONFLICT (customer_id, group_id) DO UPDATE SET "
-		"	source = 'tier', valid_from = NULL, valid_until = NULL, added_at = pg_catalog.now(), "
-		"	added_by = session_user",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
-
-static bool
-in_effect(const CgTier *tier, DateADT today)
-{
-	return tier->starts_on <= today && today <= tier->ends_on;
-}
-
-/*
- * The measure of a ladder for a customer; of one with a period, over the days
- * that end with the day of the latest sale touched.
- */
-static Numeric
-measure(const CgTierCase *tier_case, const CgTier *tier, pg_tz *timezone)
-{
-	Datum     values[3];
-	bool      isnull;
-	DateADT   last;
-	Timestamp before;
-	int64     visits = tier_case->visits;
-	Numeric   net_sales = tier_case->net_sales;
-
-	if (tier->period != NULL)
-	{
-		last = cg_day_of(tier_case->latest, timezone);
-		before = DatumGetTimestamp(DirectFunctionCall2(
-			timestamp_mi_interval, DirectFunctionCall1(date_timestamp, DateADTGetDatum(last)),
-			IntervalPGetDatum(tier->period)));
-		values[0] = Int64GetDatum(tier_case->customer_id);
-		values[1] = TimestampTzGetDatum(cg_start_of_day(
-			DatumGetDateADT(DirectFunctionCall1(timestamp_date, TimestampGetDatum(before))) + 1,
-			timezone));
-		values[2] = TimestampTzGetDatum(cg_start_of_day(last + 1, timezone));
-		cg_execute(&select_window, values, NULL);
-		visits = DatumGetInt64(
-			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		net_sales = DatumGetNumericCopy(
-			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-		SPI_freetuptable(SPI_tuptable);
-	}
-	return tier->by_visits ? int64_to_numeric(visits) : net_sales;
-}
-
 /*
  * Finds the tiers that a customer has earned, one on each ladder at most.
  * tiers lists those of a ladder together, the highest first.
  */
 static int
-find_earned(const CgTierCase *tier_case, const CgTiers *tiers, DateADT today, Earned *earned)
+find_earned(const CgTierCase *tier_case, const CgTiers *tiers, DateADT today, CgTierMove *earned)
 {
-	int n = 0;
-	int i = 0;
+	DateADT day = cg_day_of(tier_case->latest, tiers->timezone);
+	int     n = 0;
+	int     i = 0;
 
+	if (!tier_case->has_sales)
+		return 0;
 	while (i < tiers->n)
 	{
 		const CgTier *first = &tiers->tiers[i];
-		Numeric       reached = measure(tier_case, first, tiers->timezone);
+		Numeric       measure = cg_tier_measure(tier_case, first, day, tiers->timezone, false);
 		bool          found = false;
 
 		for (; i < tiers->n && tiers->tiers[i].ladder == first->ladder; i++)
 		{
 			const CgTier *tier = &tiers->tiers[i];
 
-			if (!found && in_effect(tier, today) &&
-				DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(reached),
+			if (!found && cg_in_effect(tier, today) &&
+				DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(measure),
 												 NumericGetDatum(tier->threshold))))
 			{
 				found = true;
 				earned[n].customer_id = tier_case->customer_id;
-				earned[n++].tier = tier;
+				earned[n].from = NULL;
+				earned[n].to = tier;
+				earned[n++].measure = measure;
 			}
 		}
 	}
@@ -163,16 +98,17 @@ compare_held(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Whether the customer holds a tier of the same ladder that is as high. */
-static bool
-holds_as_high(const Earned *earned, const CgTiers *tiers, DateADT today, const Held *held,
-			  int nheld)
+/* The tier in effect that the customer holds of the ladder of the one earned. */
+static const CgTier *
+present_tier(const CgTierMove *earned, const CgTiers *tiers, DateADT today, const Held *held,
+			 int nheld)
 {
-	Held        key = {.customer_id = earned->customer_id};
-	const Held *at = bsearch(&key, held, nheld, sizeof(Held), compare_held);
+	Held          key = {.customer_id = earned->customer_id};
+	const Held   *at = bsearch(&key, held, nheld, sizeof(Held), compare_held);
+	const CgTier *present = NULL;
 
 	if (at == NULL)
-		return false;
+		return NULL;
 	while (at > held && at[-1].customer_id == earned->customer_id)
 		at--;
 	for (; at < held + nheld && at->customer_id == earned->customer_id; at++)
@@ -180,18 +116,17 @@ holds_as_high(const Earned *earned, const CgTiers *tiers, DateADT today, const H
 		{
 			const CgTier *tier = &tiers->tiers[i];
 
-			if (tier->group_id == at->group_id && tier->ladder == earned->tier->ladder &&
-				in_effect(tier, today) &&
-				DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(tier->threshold),
-												 NumericGetDatum(earned->tier->threshold))))
-				return true;
+			/* The higher ones stand first. */
+			if (tier->group_id == at->group_id && tier->ladder == earned->to->ladder &&
+				cg_in_effect(tier, today) && (present == NULL || tier < present))
+				present = tier;
 		}
-	return false;
+	return present;
 }
 
 /* The tiers held by those who have earned one. */
 static Held *
-read_held(const Earned *earned, int n, const CgTiers *tiers, DateADT today, Datum *scratch,
+read_held(const CgTierMove *earned, int n, const CgTiers *tiers, DateADT today, Datum *scratch,
 		  int *nheld)
 {
 	Datum  values[3];
@@ -228,16 +163,14 @@ read_held(const Earned *earned, int n, const CgTiers *tiers, DateADT today, Datu
 void
 cg_upgrade_tiers(const CgTierCase *cases, int n)
 {
-	CgTiers tiers;
-	DateADT today;
-	Earned *earned;
-	Held   *held;
-	Datum  *customers;
-	Datum  *groups;
-	Datum   values[2];
-	int     nearned = 0;
-	int     nheld;
-	int     nupgraded = 0;
+	CgTiers     tiers;
+	DateADT     today;
+	CgTierMove *earned;
+	Held       *held;
+	Datum      *scratch;
+	int         nearned = 0;
+	int         nheld;
+	int         nmoves = 0;
 
 	if (n == 0 || cg_definitions(GetLatestSnapshot())->ntiers == 0)
 		return;
@@ -248,8 +181,9 @@ cg_upgrade_tiers(const CgTierCase *cases, int n)
 		return;
 	today = cg_day_of(GetCurrentTransactionStartTimestamp(), tiers.timezone);
 
-	earned = MemoryContextAllocHuge(
-		CurrentMemoryContext, (Size) n * (tiers.tiers[tiers.n - 1].ladder + 1) * sizeof(Earned));
+	earned = MemoryContextAllocHuge(CurrentMemoryContext,
+									(Size) n * (tiers.tiers[tiers.n - 1].ladder + 1) *
+										sizeof(CgTierMove));
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -259,20 +193,19 @@ cg_upgrade_tiers(const CgTierCase *cases, int n)
 	if (nearned == 0)
 		return;
 
-	customers = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
-	groups = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
-	held = read_held(earned, nearned, &tiers, today, customers, &nheld);
+	scratch = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
+	held = read_held(earned, nearned, &tiers, today, scratch, &nheld);
 	for (int i = 0; i < nearned; i++)
 	{
+		const CgTier *present = present_tier(&earned[i], &tiers, today, held, nheld);
+
 		CHECK_FOR_INTERRUPTS();
-		if (holds_as_high(&earned[i], &tiers, today, held, nheld))
+		if (present != NULL &&
+			DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(present->threshold),
+											 NumericGetDatum(earned[i].to->threshold))))
 			continue;
-		customers[nupgraded] = Int64GetDatum(earned[i].customer_id);
-		groups[nupgraded++] = Int32GetDatum(earned[i].tier->group_id);
+		earned[nmoves] = earned[i];
+		earned[nmoves++].from = present;
 	}
-	if (nupgraded == 0)
-		return;
-	values[0] = cg_make_array(customers, NULL, nupgraded, INT8OID);
-	values[1] = cg_make_array(groups, NULL, nupgraded, INT4OID);
-	cg_execute(&insert_members, values, NULL);
+	cg_move_tiers(earned, nmoves);
 }

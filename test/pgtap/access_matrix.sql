@@ -56,6 +56,7 @@ INSERT INTO table_decisions VALUES
     ('recomputed_facts', 'r', 'r', 'r', 'r'),
     ('segment_changes', 'r', 'r', 'r', 'r'),
     ('segment_history', 'r', 'r', 'r', 'r'),
+    ('tier_distribution', 'r', 'r', 'r', 'r'),
     ('valid_members', 'r', 'r', 'r', 'r');
 
 -- The level that a function, with all its overloads, is for: 'public' for those that constraints, defaults, views
@@ -84,7 +85,7 @@ INSERT INTO function_decisions VALUES
     ('sell', '{record_sale, record_sale_by_key, record_refund, refund_sale, is_same_refund, read_cart, priced_lines, part_of}'),
     ('owner', '{
         grant_access, revoke_access, forget_customer, purge_events, check_integrity, rebuild_facts,
-        check_owner, check_role, apply_level, included_levels, level_grants, name_subject, say_of_promotions, promotions_now, rule_rename}');
+        check_owner, check_role, apply_level, included_levels, level_grants, name_subject, say_of_promotions, promotions_now, rule_rename, window_end}');
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- The matrix
@@ -479,6 +480,7 @@ INSERT INTO calls VALUES
     ('record_sale_by_key', $$'k', '[{"item": "i"}]'$$),
     ('record_refund', $$900001, 900001$$),
     ('priced_lines', $$900001, '[{"item": 900001}]', NULL, now()$$),
+    ('review_tiers', $$'default'$$),
     ('grant_access', $$'shop_stranger', 'view'$$),
     ('revoke_access', $$'shop_view', 'view'$$),
     ('apply_level', $$'shop_stranger', 'view', true$$),
