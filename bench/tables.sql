@@ -82,7 +82,7 @@ BEGIN
 	RETURNING g.code INTO held;
 	INSERT INTO bench.own_members (customer_id, group_id, source) VALUES (NEW.customer_id, earned.id, 'tier');
 	INSERT INTO bench.own_events (kind, customer_id, group_id, detail)
-	VALUES ('tier_changed', NEW.customer_id, earned.id, jsonb_build_object('from', held, 'to', earned.code));
+	VALUES ('tier_upgraded', NEW.customer_id, earned.id, jsonb_build_object('from', held, 'to', earned.code));
 	RETURN NULL;
 END
 $$;

@@ -109,7 +109,7 @@ LEFT JOIN (
 LEFT JOIN (
 	SELECT e.customer_id, string_agg(g.name, ', then ' ORDER BY e.id) AS tiers
 	FROM events e JOIN groups g ON g.id = e.group_id
-	WHERE e.kind = 'tier_changed' GROUP BY e.customer_id) e ON e.customer_id = c.id
+	WHERE e.kind = 'tier_upgraded' GROUP BY e.customer_id) e ON e.customer_id = c.id
 ORDER BY c.id;
 
 \echo 'PRICES, by effective_price(customer, item), changed with the tiers, and for nobody else:'

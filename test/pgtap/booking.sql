@@ -152,9 +152,12 @@ UPDATE customer_groups.groups SET ends_on = '2020-12-31' WHERE id = 12;
 INSERT INTO customer_groups.sales (customer_id, amount) VALUES (405, 0);
 SELECT is(pg_temp.tier(405), 'bronze', 'a tier that is over counts as none');
 SELECT results_eq(
-    $$SELECT detail ->> 'from', detail ->> 'to' FROM customer_groups.events WHERE customer_id = 404 AND kind = 'tier_changed'
-        AND detail ->> 'ladder' = 'default' ORDER BY id$$,
-    $$VALUES (NULL, 'silver'), ('silver', 'bronze'), ('bronze', 'silver')$$, 'each move is an event');
+    $$SELECT customer_id, kind, detail ->> 'from', detail ->> 'to', (detail ->> 'measure')::numeric, (detail ->> 'threshold')::numeric
+        FROM customer_groups.events WHERE customer_id IN (404, 405) AND kind LIKE 'tier%' AND detail ->> 'ladder' = 'default' ORDER BY customer_id, id$$,
+    $$VALUES (404::bigint, 'tier_upgraded', NULL, 'silver', 25::numeric, 20::numeric), (404, 'tier_changed', 'silver', 'bronze', NULL, NULL),
+        (404, 'tier_upgraded', 'bronze', 'silver', 25, 20),
+        (405, 'tier_upgraded', NULL, 'silver', 25, 20), (405, 'tier_upgraded', NULL, 'silver', 25, 20), (405, 'tier_upgraded', NULL, 'bronze', 25, 10)$$,
+    'each move is an event, with what was reached; a tier that counts as none is none');
 SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is sound so far');
 
 ----------------------------------------------------------------------------------------------------------------------

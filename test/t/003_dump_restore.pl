@@ -33,7 +33,7 @@ my $empty = $node->safe_psql('shop', q{
 	AND xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', c.oid::regclass), false, true, ''))::text = '{0}'});
 is($empty, '', 'there are rows in every table');
 Shop::sound($node, 'shop', 'the shop is sound');
-like($contents, qr/tier_changed/, 'with tiers earned');
+like($contents, qr/tier_upgraded/, 'with tiers earned');
 is( Shop::sql($node, 'shop', q{
 		SELECT (SELECT count(*) FROM customer_groups.sales WHERE refund_of IS NOT NULL),
 			(SELECT count(DISTINCT sale_id) FROM customer_groups.sale_lines WHERE total IS NOT NULL),
