@@ -55,7 +55,6 @@
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
@@ -73,77 +72,83 @@
  * $11 whether customers with a booking in progress are to be returned as well.
  *
  * held and earned are places in $2, 0 for none; of equal thresholds the last
- * place is that of the lower id.
+ * place is that of the lower id.  A last day is found from the days on which a
+ * sale enters the window and those on which it has left it, between which the
+ * measure stands still.
  */
 #define DAY "($10 AT TIME ZONE $9)::pg_catalog.date"
 #define JUDGE(chosen)                                                                              \
-	"SELECT j.customer_id, j.held, j.earned, j.measure, j.moves "                                  \
-	"FROM ( "                                                                                      \
-	"	SELECT e.customer_id, e.held, e.earned, e.measure, e.busy, "                                 \
-	"		NOT e.skip_auto_upgrade AND CASE "                                                          \
-	"			WHEN coalesce($2[e.earned], '-1') OPERATOR(pg_catalog.>) "                                 \
-	"				coalesce($2[e.held], '-1') THEN true "                                                    \
-	"			WHEN coalesce($2[e.earned], '-1') OPERATOR(pg_catalog.<) "                                 \
-	"				coalesce($2[e.held], '-1') "                                                              \
-	"				AND e.source OPERATOR(pg_catalog.=) 'tier' AND $8 IS NOT NULL "                           \
-	"			THEN $10 AT TIME ZONE $9 OPERATOR(pg_catalog.>=) (coalesce( "                              \
-	"				((SELECT pg_catalog.max(coalesce(d.until, " DAY ")) "                          \
-	"				  FROM (SELECT pg_catalog.lead(c.day) OVER (ORDER BY c.day) "                             \
-	"								OPERATOR(pg_catalog.-) 1 AS until, "                                                  \
-	"							pg_catalog.sum(pg_catalog.sum(c.change)) OVER (ORDER BY c.day) "                       \
-	"AS measure "                                                                                  \
-	"						FROM customer_groups.sales s "                                                          \
-	"						CROSS JOIN LATERAL (SELECT "                                                            \
-	"							(s.sold_at AT TIME ZONE $9)::pg_catalog.date AS day, "                                 \
-	"							CASE WHEN NOT $4 THEN s.amount OPERATOR(pg_catalog.*) "                                \
-	"coalesce(s.rate, 1) "                                                                         \
-	"								WHEN s.kind OPERATOR(pg_catalog.=) "                                                  \
-	"'product'::customer_groups.sale_kind "                                                        \
-	"								THEN 1 ELSE 0 END AS change) v "                                                      \
-	"						CROSS JOIN LATERAL (VALUES (v.day, v.change), "                                         \
-	"							(customer_groups.window_end(v.day, $5) OPERATOR(pg_catalog.+) 1, "                     \
-	"								0 OPERATOR(pg_catalog.-) v.change)) AS c (day, change) "                              \
-	"						WHERE s.customer_id OPERATOR(pg_catalog.=) e.customer_id "                              \
-	"							AND s.sold_at OPERATOR(pg_catalog.<) $7 "                                              \
-	"							AND c.day OPERATOR(pg_catalog.<=) " DAY                            \
-	"						GROUP BY c.day) d "                                                                     \
-	"				  WHERE d.measure OPERATOR(pg_catalog.>=) $2[e.held]) "                                   \
-	"					OPERATOR(pg_catalog.+) 1)::pg_catalog.timestamp, "                                       \
-	"				e.added_at AT TIME ZONE $9) OPERATOR(pg_catalog.+) $8) "                                  \
-	"			ELSE false END AS moves "                                                                  \
+	"WITH judged AS MATERIALIZED ( "                                                               \
+	"	SELECT e.customer_id, e.held, e.earned, e.measure, e.busy, e.added_at, "                     \
+	"		$2[e.held] AS threshold, o.raised, o.falls "                                                \
 	"	FROM (SELECT f.customer_id, f.skip_auto_upgrade, h.source, h.added_at, m.measure, "          \
-	"				f.xmax OPERATOR(pg_catalog.<>) '0'::pg_catalog.xid AS busy, "                             \
+	"				f.xmax OPERATOR(pg_catalog.<>) '0'::pg_catalog.xid AND $11 AS busy, "                     \
 	"				coalesce(h.place, 0) AS held, "                                                           \
 	"				CASE WHEN f.visits OPERATOR(pg_catalog.+) f.refunds OPERATOR(pg_catalog.+) "              \
 	"						f.prepaid_purchases OPERATOR(pg_catalog.+) f.pass_purchases "                           \
 	"						OPERATOR(pg_catalog.+) f.no_shows OPERATOR(pg_catalog.>) 0 "                            \
 	"					THEN pg_catalog.width_bucket(m.measure, $2) ELSE 0 END AS earned "                       \
-	"		FROM customer_groups.customer_facts f "                                                     \
-	"		LEFT JOIN (SELECT s.customer_id, CASE WHEN $4 "                                             \
-	"						THEN (pg_catalog.count(*) FILTER (WHERE s.kind "                                        \
+	"		  FROM customer_groups.customer_facts f "                                                   \
+	"		  LEFT JOIN (SELECT s.customer_id, CASE WHEN $4 "                                           \
+	"							THEN (pg_catalog.count(*) FILTER (WHERE s.kind "                                       \
 	"OPERATOR(pg_catalog.=) "                                                                      \
-	"							'product'::customer_groups.sale_kind))::pg_catalog.numeric "                           \
-	"						ELSE pg_catalog.sum(s.amount OPERATOR(pg_catalog.*) coalesce(s.rate, "                  \
-	"1)) END "                                                                                     \
-	"						AS measure "                                                                            \
-	"				   FROM customer_groups.sales s "                                                         \
-	"				   WHERE $5 IS NOT NULL AND s.sold_at OPERATOR(pg_catalog.>=) $6 "                        \
-	"						AND s.sold_at OPERATOR(pg_catalog.<) $7 AND s." chosen                 \
-	"				   GROUP BY s.customer_id) w "                                                            \
-	"			ON w.customer_id OPERATOR(pg_catalog.=) f.customer_id "                                    \
-	"		LEFT JOIN (SELECT m.customer_id, m.source, m.added_at, "                                    \
-	"						pg_catalog.array_position($3, m.group_id) AS place "                                    \
-	"				   FROM customer_groups.members m "                                                       \
-	"				   WHERE m.group_id OPERATOR(pg_catalog.=) ANY ($3) AND m." chosen             \
+	"								'product'::customer_groups.sale_kind))::pg_catalog.numeric "                          \
+	"							ELSE pg_catalog.sum(s.amount OPERATOR(pg_catalog.*) "                                  \
+	"coalesce(s.rate, 1)) END "                                                                    \
+	"							AS measure "                                                                           \
+	"					 FROM customer_groups.sales s "                                                          \
+	"					 WHERE $5 IS NOT NULL AND s.sold_at OPERATOR(pg_catalog.>=) $6 "                         \
+	"						AND s.sold_at OPERATOR(pg_catalog.<) $7 AND s." chosen " "             \
+	"					 GROUP BY s.customer_id) w "                                                             \
+	"				ON w.customer_id OPERATOR(pg_catalog.=) f.customer_id "                                   \
+	"		  LEFT JOIN (SELECT m.customer_id, m.source, m.added_at, "                                  \
+	"							pg_catalog.array_position($3, m.group_id) AS place "                                   \
+	"					 FROM customer_groups.members m "                                                        \
+	"					 WHERE m.group_id OPERATOR(pg_catalog.=) ANY ($3) AND m." chosen " "       \
 	"						AND coalesce(m.valid_from OPERATOR(pg_catalog.<=) " DAY ", true) "     \
 	"						AND coalesce(m.valid_until OPERATOR(pg_catalog.>=) " DAY ", true)) h " \
-	"			ON h.customer_id OPERATOR(pg_catalog.=) f.customer_id "                                    \
-	"		CROSS JOIN LATERAL (SELECT CASE WHEN $5 IS NOT NULL THEN coalesce(w.measure, 0) "           \
+	"				ON h.customer_id OPERATOR(pg_catalog.=) f.customer_id "                                   \
+	"		  CROSS JOIN LATERAL (SELECT CASE WHEN $5 IS NOT NULL THEN coalesce(w.measure, 0) "         \
 	"				WHEN $4 THEN f.visits::pg_catalog.numeric ELSE f.net_sales END AS measure) m "            \
-	"		WHERE f." chosen ") e "                                                                \
-	") j "                                                                                         \
-	"WHERE j.moves OR (j.busy AND $11) "                                                           \
-	"ORDER BY j.customer_id, j.held DESC"
+	"		  WHERE f." chosen ") e "                                                              \
+	"	CROSS JOIN LATERAL (SELECT coalesce($2[e.earned], '-1') AS earned, "                         \
+	"							coalesce($2[e.held], '-1') AS held) t "                                                \
+	"	CROSS JOIN LATERAL (SELECT "                                                                 \
+	"			NOT e.skip_auto_upgrade AND t.earned OPERATOR(pg_catalog.>) t.held AS raised, "            \
+	"			NOT e.skip_auto_upgrade AND t.earned OPERATOR(pg_catalog.<) t.held "                       \
+	"				AND e.source OPERATOR(pg_catalog.=) 'tier' AND $8 IS NOT NULL AS falls) o "               \
+	"	WHERE o.raised OR o.falls OR e.busy "                                                        \
+	"), last_days AS ( "                                                                           \
+	"	SELECT r.customer_id, pg_catalog.max(coalesce(r.until, " DAY ")) AS day "                  \
+	"	FROM (SELECT j.customer_id, j.threshold, "                                                   \
+	"				pg_catalog.lead(c.day) OVER days OPERATOR(pg_catalog.-) 1 AS until, "                     \
+	"				pg_catalog.sum(pg_catalog.sum(c.change)) OVER days AS measure "                           \
+	"		  FROM judged j "                                                                           \
+	"		  JOIN customer_groups.sales s ON s.customer_id OPERATOR(pg_catalog.=) j.customer_id "      \
+	"		  CROSS JOIN LATERAL (SELECT (s.sold_at AT TIME ZONE $9)::pg_catalog.date AS day, "         \
+	"				CASE WHEN NOT $4 THEN s.amount OPERATOR(pg_catalog.*) coalesce(s.rate, 1) "               \
+	"					WHEN s.kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind "                \
+	"					THEN 1 ELSE 0 END AS change) v "                                                         \
+	"		  CROSS JOIN LATERAL (VALUES (v.day, v.change), "                                           \
+	"				(customer_groups.window_end(v.day, $5) OPERATOR(pg_catalog.+) 1, "                        \
+	"				 0 OPERATOR(pg_catalog.-) v.change)) AS c (day, change) "                                 \
+	"		  WHERE j.falls AND s.sold_at OPERATOR(pg_catalog.<) $7 "                                   \
+	"				AND c.day OPERATOR(pg_catalog.<=) " DAY " "                                    \
+	"		  GROUP BY j.customer_id, j.threshold, c.day "                                              \
+	"		  WINDOW days AS (PARTITION BY j.customer_id ORDER BY c.day)) r "                           \
+	"	WHERE r.measure OPERATOR(pg_catalog.>=) r.threshold "                                        \
+	"	GROUP BY r.customer_id "                                                                     \
+	") "                                                                                           \
+	"SELECT j.customer_id, j.held, j.earned, j.measure, m.moves "                                  \
+	"FROM judged j "                                                                               \
+	"LEFT JOIN last_days l ON l.customer_id OPERATOR(pg_catalog.=) j.customer_id "                 \
+	"CROSS JOIN LATERAL (SELECT j.raised OR (j.falls AND $10 AT TIME ZONE $9 "                     \
+	"OPERATOR(pg_catalog.>=) "                                                                     \
+	"	(coalesce((l.day OPERATOR(pg_catalog.+) 1)::pg_catalog.timestamp, j.added_at AT TIME "       \
+	"ZONE $9) "                                                                                    \
+	"		OPERATOR(pg_catalog.+) $8)) AS moves) m "                                                   \
+	"WHERE m.moves OR j.busy "                                                                     \
+	"ORDER BY j.customer_id, j.held DESC "
 
 #define JUDGE_TYPES                                                                                \
 	{                                                                                              \
@@ -249,19 +254,19 @@ begin_review(Review *review, Datum ladder, TimestampTz at)
 }
 
 static Datum
-result_column(int row, int number)
+result_column(const SPITupleTable *rows, int row, int number)
 {
 	bool isnull;
 
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
+	return SPI_getbinval(rows->vals[row], rows->tupdesc, number, &isnull);
 }
 
 /*
- * The moves among the first n rows of a judgement, in the current memory
- * context, which are at most one for each customer.
+ * The moves among the rows of a judgement, in the current memory context, which
+ * are at most one for each customer.
  */
 static CgTierMove *
-read_moves(const Review *review, int n, int *nmoves)
+read_moves(const Review *review, const SPITupleTable *rows, int n, int *nmoves)
 {
 	CgTierMove *moves = palloc((n + 1) * sizeof(CgTierMove));
 
@@ -269,16 +274,16 @@ read_moves(const Review *review, int n, int *nmoves)
 	for (int i = 0; i < n; i++)
 	{
 		CgTierMove *move = &moves[*nmoves];
-		int         held = DatumGetInt32(result_column(i, 2));
-		int         earned = DatumGetInt32(result_column(i, 3));
+		int         held = DatumGetInt32(result_column(rows, i, 2));
+		int         earned = DatumGetInt32(result_column(rows, i, 3));
 
-		move->customer_id = DatumGetInt64(result_column(i, 1));
-		if (!DatumGetBool(result_column(i, 5)) ||
+		move->customer_id = DatumGetInt64(result_column(rows, i, 1));
+		if (!DatumGetBool(result_column(rows, i, 5)) ||
 			(*nmoves > 0 && move[-1].customer_id == move->customer_id))
 			continue;
 		move->from = held == 0 ? NULL : review->tiers[held - 1];
 		move->to = earned == 0 ? NULL : review->tiers[earned - 1];
-		move->measure = DatumGetNumericCopy(result_column(i, 4));
+		move->measure = DatumGetNumericCopy(result_column(rows, i, 4));
 		(*nmoves)++;
 	}
 	return moves;
@@ -286,22 +291,20 @@ read_moves(const Review *review, int n, int *nmoves)
 
 /* Locks the customers of the first pass, judges them for good and moves them. */
 static CgTierMove *
-make_moves(Review *review, int n, int *nmoves)
+make_moves(Review *review, const SPITupleTable *rows, int n, int *nmoves)
 {
 	Datum      *customers = palloc((n + 1) * sizeof(Datum));
 	CgTierMove *moves;
 
 	for (int i = 0; i < n; i++)
-		customers[i] = result_column(i, 1);
-	SPI_freetuptable(SPI_tuptable);
-	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		customers[i] = result_column(rows, i, 1);
 		cg_lock_customer(DatumGetInt64(customers[i]));
 	}
 	review->values[0] = cg_make_array(customers, NULL, n, INT8OID);
 	n = cg_execute(&judge_some, review->values, review->nulls);
-	moves = read_moves(review, n, nmoves);
+	moves = read_moves(review, SPI_tuptable, n, nmoves);
 	cg_move_tiers(moves, *nmoves);
 	return moves;
 }
@@ -324,17 +327,56 @@ return_moves(ReturnSetInfo *rsinfo, const CgTierMove *moves, int n)
 }
 
 /*
+ * Reviews everybody, by batches, whose memory goes with an SPI connection of
+ * their own.
+ */
+static void
+review_all(Review *review, bool dry_run, ReturnSetInfo *rsinfo)
+{
+	Portal portal;
+
+	review->values[10] = BoolGetDatum(!dry_run && !IsolationUsesXactSnapshot());
+	PushActiveSnapshot(GetTransactionSnapshot());
+	portal = cg_open_cursor(&judge_all, review->values, review->nulls);
+	PopActiveSnapshot();
+	/* Judged for good, customers are returned when they move, and only then. */
+	review->values[10] = BoolGetDatum(false);
+	for (;;)
+	{
+		SPITupleTable *rows;
+		int            n;
+		CgTierMove    *moves;
+		int            nmoves;
+
+		SPI_cursor_fetch(portal, true, BATCH);
+		rows = SPI_tuptable;
+		n = (int) SPI_processed;
+		if (n == 0)
+			break;
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		if (dry_run)
+			moves = read_moves(review, rows, n, &nmoves);
+		else
+			moves = make_moves(review, rows, n, &nmoves);
+		return_moves(rsinfo, moves, nmoves);
+		SPI_finish();
+		SPI_freetuptable(rows);
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
  * review_tiers(ladder, dry_run, at) → TABLE(customer_id, from_tier, to_tier)
  */
 PG_FUNCTION_INFO_V1(cg_review_tiers);
 Datum
 cg_review_tiers(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TimestampTz    at = cg_time_argument(fcinfo, 2);
-	bool           dry_run;
-	Review         review;
-	CgUser         saved;
+	TimestampTz at = cg_time_argument(fcinfo, 2);
+	bool        dry_run;
+	Review      review;
+	CgUser      saved;
 
 	check_arguments(fcinfo);
 	dry_run = PG_GETARG_BOOL(1);
@@ -347,38 +389,7 @@ cg_review_tiers(PG_FUNCTION_ARGS)
 		table_close(cg_table_open(CG_MEMBERS, RowExclusiveLock), NoLock);
 	begin_review(&review, PG_GETARG_DATUM(0), at);
 	if (review.n > 0)
-	{
-		MemoryContext batch = AllocSetContextCreate(
-			CurrentMemoryContext, "customer_groups review batch", ALLOCSET_DEFAULT_SIZES);
-		MemoryContext caller = MemoryContextSwitchTo(batch);
-		Portal        portal;
-
-		review.values[10] = BoolGetDatum(!dry_run && !IsolationUsesXactSnapshot());
-		PushActiveSnapshot(GetTransactionSnapshot());
-		portal = cg_open_cursor(&judge_all, review.values, review.nulls);
-		PopActiveSnapshot();
-		/* Judged for good, they are to be returned when they move and only then. */
-		review.values[10] = BoolGetDatum(false);
-		for (;;)
-		{
-			CgTierMove *moves;
-			int         nmoves;
-
-			SPI_cursor_fetch(portal, true, BATCH);
-			if (SPI_processed == 0)
-				break;
-			if (dry_run)
-				moves = read_moves(&review, SPI_processed, &nmoves);
-			else
-				moves = make_moves(&review, SPI_processed, &nmoves);
-			return_moves(rsinfo, moves, nmoves);
-			SPI_freetuptable(SPI_tuptable);
-			MemoryContextReset(batch);
-		}
-		SPI_cursor_close(portal);
-		MemoryContextSwitchTo(caller);
-		MemoryContextDelete(batch);
-	}
+		review_all(&review, dry_run, (ReturnSetInfo *) fcinfo->resultinfo);
 	cg_restore_user(&saved);
 	SPI_finish();
 	return (Datum) 0;
