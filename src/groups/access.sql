@@ -240,7 +240,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.grant_access(regrole, text) IS
-	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null role or level 22004.';
+	'Gives a role an access level beside those that it holds. view: reads everything but the settings; members: view, and customers and memberships one customer at a time; edit: members, and groups, bulk changes, deleting, promotions, segments, ladders, reviews, catalog and prices; sell: view, and inserts sales. For the owner (42501); an unknown level, or the owner as the role, is 22023, an unknown role 42704, a null role or level 22004.';
 
 CREATE FUNCTION customer_groups.revoke_access(role regrole, level text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

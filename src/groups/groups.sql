@@ -38,7 +38,7 @@ COMMENT ON COLUMN customer_groups.groups.ends_on IS 'Last day in effect; null: n
 COMMENT ON COLUMN customer_groups.groups.use_pricing IS 'Whether the group counts for prices in stores without an answer of their own.';
 COMMENT ON COLUMN customer_groups.groups.self_enroll IS 'Whether customers may enroll themselves.';
 COMMENT ON COLUMN customer_groups.groups.ladder IS 'The ladder of a tier; null: the ladder ''default''.';
-COMMENT ON COLUMN customer_groups.groups.upgrade_threshold IS 'What the ladder''s measure must reach; null: the group is no tier.';
+COMMENT ON COLUMN customer_groups.groups.upgrade_threshold IS 'What the ladder''s measure must reach (0: any sale); null: the group is no tier. A change moves nobody before the next booking or review.';
 COMMENT ON COLUMN customer_groups.groups.recorded_at IS 'When the row was first inserted; another time than the transaction''s marks a restored row, for which triggers do nothing.';
 
 CREATE FUNCTION customer_groups.set_default_ladder() RETURNS trigger

@@ -19,6 +19,6 @@ COMMENT ON TABLE customer_groups.ladders IS 'Ladders of tiers; the ladder ''defa
 COMMENT ON COLUMN customer_groups.ladders.code IS 'Key.';
 COMMENT ON COLUMN customer_groups.ladders.name IS 'Name, not blank.';
 COMMENT ON COLUMN customer_groups.ladders.measure IS 'What its thresholds are compared with: net_sales (in the settings'' currency) or visits.';
-COMMENT ON COLUMN customer_groups.ladders.period IS 'How far back sales count, in whole days or more; null: the whole time.';
-COMMENT ON COLUMN customer_groups.ladders.downgrade IS 'never, or at_review: a review lowers who no longer qualifies.';
-COMMENT ON COLUMN customer_groups.ladders.grace IS 'How long a tier is kept after it is no longer earned.';
+COMMENT ON COLUMN customer_groups.ladders.period IS 'Which sales count: those of the days d with D - period < d <= D, where D is the day of the latest sale touched, or of the review; null: all sales.';
+COMMENT ON COLUMN customer_groups.ladders.downgrade IS 'never, or at_review: review_tiers() lowers who no longer qualifies; bookings never do.';
+COMMENT ON COLUMN customer_groups.ladders.grace IS 'How long a tier is kept after the last day on which it was earned, or without such a day after its addition.';

@@ -1,5 +1,6 @@
 # A real purchase log, loaded at once, backwards, row by row and changed at random: the facts are those that others have computed, and
-# the default segments those that queries written by hand find.
+# the default segments those that queries written by hand find; and in date order, with tiers reviewed monthly: the tiers are those of
+# a plain query.
 #
 # The log is not part of the project: it is looked for in ../shared/data/cdnow beside the tree. CUSTOMER_GROUPS_TREE names the tree where the
 # tests run in a copy of it.
@@ -172,6 +173,61 @@ is( Shop::sql($node, 'shop', q{
 			GROUP BY customer_id) d ON d.customer_id = o.id
 		WHERE (d.days = o.frequency AND abs(d.mean - o.mean) <= 0.0051) IS NOT TRUE LIMIT 10}),
 	'', 'repeated purchases are theirs');
+
+# In date order, a statement for each day, and two yearly ladders reviewed at each month's end: where the reviews lower without grace, a
+# customer has the tier of the sum up to that day; where they do not, the highest that it has reached on any day of a sale.
+Shop::sql($node, 'shop', q{
+	DELETE FROM customer_groups.sales; DELETE FROM customer_groups.members; DELETE FROM customer_groups.groups;
+	INSERT INTO customer_groups.ladders (code, name, measure, period, downgrade) VALUES
+		('year', 'Spent in a year', 'net_sales', '1 year', 'at_review'),
+		('ever', 'Spent in a year, for ever', 'net_sales', '1 year', 'never');
+	INSERT INTO customer_groups.groups (code, name, ladder, upgrade_threshold, starts_on) VALUES
+		('y50', 'y50', 'year', 50, '1990-01-01'), ('y100', 'y100', 'year', 100, '1990-01-01'), ('y300', 'y300', 'year', 300, '1990-01-01'),
+		('e50', 'e50', 'ever', 50, '1990-01-01'), ('e100', 'e100', 'ever', 100, '1990-01-01'), ('e300', 'e300', 'ever', 300, '1990-01-01');
+	CREATE TABLE oracle.held (day date, customer_id bigint, ladder text, tier text);
+	CREATE TABLE oracle.moved (day date, customer_id bigint, from_tier text, to_tier text)});
+my %days;
+push @{ $days{ $_->[1] } }, join "\t", @$_ for @log;
+my $script = '';
+my $month = '199701';
+my $close = sub {
+	return qq{INSERT INTO oracle.moved SELECT d.day, r.* FROM (SELECT (date '${month}01' + interval '1 month - 1 day')::date AS day) d,
+		unnest('{year,ever}'::text[]) AS l, customer_groups.review_tiers(l, false, d.day + interval '23:59') r;
+		INSERT INTO oracle.held SELECT (date '${month}01' + interval '1 month - 1 day')::date, m.customer_id, g.ladder, g.code
+		FROM customer_groups.members m JOIN customer_groups.groups g ON g.id = m.group_id;
+	};
+};
+for my $day (sort keys %days)
+{
+	$script .= $close->() if substr($day, 0, 6) ne $month;
+	$month = substr $day, 0, 6;
+	$script .= "\\copy $columns FROM '" . write_file("day$day", @{ $days{$day} }) . "'\n";
+}
+$script .= $close->();
+$node->safe_psql('shop', $script, @Shop::as_owner);
+is(Shop::sql($node, 'shop', q{SELECT count(DISTINCT day), count(*) > 100000 FROM oracle.held}), '18|t', 'eighteen months');
+is(Shop::sql($node, 'shop', q{SELECT count(*) FILTER (WHERE left(from_tier, 1) = 'y') > 1000,
+	count(*) FILTER (WHERE left(coalesce(from_tier, to_tier), 1) = 'e') FROM oracle.moved}), 't|0', 'reviews that lower, and one with nothing to do');
+is( Shop::sql($node, 'shop', q{
+		WITH months AS (SELECT DISTINCT day FROM oracle.held),
+		present AS (
+			SELECT m.day, s.customer_id, sum(s.amount) FILTER (WHERE s.sold_at::date > m.day - interval '1 year') AS spent
+			FROM months m JOIN customer_groups.sales s ON s.sold_at::date <= m.day GROUP BY m.day, s.customer_id),
+		ever AS (
+			SELECT m.day, s.customer_id, max(s.spent) AS spent
+			FROM months m JOIN (
+				SELECT customer_id, sold_at::date AS day, sum(amount) OVER (PARTITION BY customer_id ORDER BY sold_at::date
+					RANGE BETWEEN interval '364 days' PRECEDING AND CURRENT ROW) AS spent
+				FROM customer_groups.sales) s ON s.day <= m.day GROUP BY m.day, s.customer_id),
+		plain AS (
+			SELECT day, customer_id, 'year' AS ladder, CASE WHEN spent >= 300 THEN 'y300' WHEN spent >= 100 THEN 'y100' WHEN spent >= 50 THEN 'y50' END AS tier FROM present
+			UNION ALL
+			SELECT day, customer_id, 'ever', CASE WHEN spent >= 300 THEN 'e300' WHEN spent >= 100 THEN 'e100' WHEN spent >= 50 THEN 'e50' END FROM ever)
+		SELECT day, customer_id, ladder, p.tier, h.tier
+		FROM (SELECT * FROM plain WHERE tier IS NOT NULL) p FULL JOIN oracle.held h USING (day, customer_id, ladder)
+		WHERE p.tier IS DISTINCT FROM h.tier LIMIT 10}),
+	'', 'the tier of every customer at every month\'s end is that of a plain query');
+Shop::sound($node, 'shop', 'reviewed monthly: nothing to find');
 
 $node->stop;
 done_testing();
