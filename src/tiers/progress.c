@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"

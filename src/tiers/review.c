@@ -58,6 +58,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"

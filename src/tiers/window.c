@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "tiers/tiers.h"
 

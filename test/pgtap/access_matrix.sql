@@ -320,6 +320,7 @@ FROM (VALUES
     ('shop_edit', 'SELECT customer_groups.set_store_pricing(''b2b'', 900001, false)', 'done', 'sets the pricing of a store'),
     ('shop_edit', 'SELECT customer_groups.set_store_pricing(''b2b'', 900001, NULL)', 'done', 'and takes it back'),
     ('shop_edit', 'SELECT customer_groups.delete_group(''staff'')', 'done', 'deletes a group'),
+    ('shop_edit', 'SELECT count(*) FROM customer_groups.review_tiers(''default'')', '0', 'reviews tiers'),
     ('shop_edit', 'INSERT INTO customer_groups.promotions (id, code, name, kind, value) VALUES (900002, ''one'', ''One'', ''amount'', 1) RETURNING code', 'one', 'makes a promotion'),
     ('shop_edit', 'INSERT INTO customer_groups.promotion_groups (promotion_id, group_id) VALUES (900002, 900001)', 'done', 'attaches it'),
     ('shop_edit', 'INSERT INTO customer_groups.promotion_items (promotion_id, item_id) VALUES (900002, 900001)', 'done', 'to an item'),

@@ -202,6 +202,28 @@ SELECT is((SELECT array_agg(sum ORDER BY ladder) FROM (SELECT ladder, sum(share)
 SELECT is((SELECT string_agg(coalesce(tier, '-'), ' ') FROM customer_groups.tier_distribution WHERE ladder = 'year'), 'gold silver -', 'the highest first');
 
 ----------------------------------------------------------------------------------------------------------------------
+-- Who reviews needs the right to call and to read, and writes as the owner
+----------------------------------------------------------------------------------------------------------------------
+SELECT customer_groups.grant_access('shop_view', 'view');
+GRANT EXECUTE ON FUNCTION customer_groups.review_tiers TO shop_view;
+UPDATE customer_groups.groups SET upgrade_threshold = 300 WHERE code = 'gold';
+SET LOCAL ROLE shop_view;
+SELECT is(pg_temp.complaint('UPDATE customer_groups.members SET valid_until = NULL'), '42501', 'a role that may not change members');
+SELECT is(pg_temp.review('year'), '212 silver>gold', 'reviews them, when it may call');
+SELECT is(current_user::text, 'shop_view', 'and is itself again');
+RESET ROLE;
+SELECT is((SELECT added_by FROM customer_groups.members WHERE customer_id = 212 AND group_id = 22), session_user::text, 'who did it is told');
+CREATE POLICY first_hundred ON customer_groups.members TO shop_view USING (customer_id < 100);
+ALTER TABLE customer_groups.members ENABLE ROW LEVEL SECURITY;
+SET LOCAL ROLE shop_view;
+SELECT is(pg_temp.complaint(c), '42501', 'not past a policy: ' || c)
+FROM unnest(ARRAY['SELECT * FROM customer_groups.review_tiers(''year'')', 'SELECT * FROM customer_groups.review_tiers(''year'', true)',
+    'SELECT customer_groups.tier_of(212)', 'SELECT * FROM customer_groups.tier_progress(212)']) AS c;
+RESET ROLE;
+ALTER TABLE customer_groups.members DISABLE ROW LEVEL SECURITY;
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is still sound');
+
+----------------------------------------------------------------------------------------------------------------------
 -- window_end: the last day whose window has the day in it, by looking at each
 ----------------------------------------------------------------------------------------------------------------------
 SELECT is_empty($$

@@ -37,6 +37,12 @@ my $all_prices = q{
 follow();
 my $session = Shop::Session->new($standby, 'shop');
 is($session->query('SELECT pg_is_in_recovery()'), 't', 'the standby is one');
+my $ladders = q{
+	SELECT c.id, l, customer_groups.tier_of(c.id, l), customer_groups.tier_progress(c.id, l)
+	FROM customer_groups.customers c, unnest('{default,yearly}'::text[]) l ORDER BY c.id, l;
+	SELECT * FROM customer_groups.review_tiers('yearly', true, now() + interval '20 years');
+	SELECT * FROM customer_groups.tier_distribution};
+is($session->query($ladders), Shop::sql($primary, 'shop', $ladders), 'tiers, progress and what a review would do');
 is($session->query($price), '(1.50,0.15,1.35,{1})', 'a price');
 is($session->query($all_prices), Shop::sql($primary, 'shop', $all_prices), 'all prices are those of the primary');
 my $all_segments = q{
