@@ -66,23 +66,25 @@ CREATE FUNCTION pg_temp.replay_booking() RETURNS void
     INSERT INTO moves SELECT customer_id, ladder, held, earned FROM standings WHERE earned_threshold > held_threshold;
     SELECT pg_temp.apply_moves();
 $$;
--- The grace is over: looked for day by day.
+-- The grace is over: the last day on which the threshold was reached is looked for day by day, backwards.
+CREATE TEMPORARY TABLE sold (customer_id bigint, day date, spent numeric, visits bigint, PRIMARY KEY (customer_id, day));
 CREATE FUNCTION pg_temp.is_over(customer bigint, of_ladder text, threshold numeric, at timestamptz) RETURNS boolean
     LANGUAGE sql STABLE AS $$
     SELECT (at AT TIME ZONE 'Europe/Berlin') >= l.grace + coalesce(
-        (SELECT max(d) + interval '1 day'
-         FROM generate_series((SELECT min(pg_temp.day_of(s.sold_at)) FROM customer_groups.sales AS s WHERE s.customer_id = customer)::timestamp,
-                              pg_temp.day_of(at)::timestamp, '1 day') AS d
+        (SELECT d + interval '1 day'
+         FROM generate_series(pg_temp.day_of(at)::timestamp, (SELECT min(s.day) FROM sold AS s WHERE s.customer_id = customer)::timestamp, '-1 day') AS d
          WHERE threshold <= (
-             SELECT coalesce(sum(CASE WHEN l.measure = 'net_sales' THEN s.amount WHEN s.kind = 'product' THEN 1 ELSE 0 END), 0)
-             FROM customer_groups.sales AS s
-             WHERE s.customer_id = customer AND pg_temp.day_of(s.sold_at) <= d AND (l.period IS NULL OR pg_temp.day_of(s.sold_at) > d - l.period))),
+             SELECT coalesce(sum(CASE l.measure WHEN 'net_sales' THEN s.spent ELSE s.visits END), 0)
+             FROM sold AS s WHERE s.customer_id = customer AND s.day <= d AND (l.period IS NULL OR s.day > d - l.period))
+         LIMIT 1),
         now() AT TIME ZONE 'Europe/Berlin')
     FROM customer_groups.ladders AS l WHERE l.code = of_ladder
 $$;
 CREATE FUNCTION pg_temp.replay_review(of_ladder text, at timestamptz) RETURNS void
     LANGUAGE sql AS $$
-    TRUNCATE touched, moves;
+    TRUNCATE touched, moves, sold;
+    INSERT INTO sold
+    SELECT customer_id, pg_temp.day_of(sold_at), sum(amount), count(*) FILTER (WHERE kind = 'product') FROM customer_groups.sales GROUP BY 1, 2;
     INSERT INTO touched SELECT id, pg_temp.day_of(at) FROM customer_groups.customers;
     INSERT INTO moves
     SELECT customer_id, ladder, held, earned
