@@ -141,7 +141,7 @@ CREATE FUNCTION customer_groups.check_integrity()
 	FROM (SELECT v.id, v.customer_id, v.detail ->> 'ladder' AS ladder, v.detail ->> 'from_id' AS from_id,
 				lag(v.id) OVER moves AS before_id, lag(v.group_id::text) OVER moves AS before_to
 		  FROM customer_groups.events v
-		  WHERE v.kind = 'tier_changed'
+		  WHERE v.kind IN ('tier_upgraded', 'tier_downgraded', 'tier_changed')
 		  WINDOW moves AS (PARTITION BY v.customer_id, v.detail ->> 'ladder' ORDER BY v.id)) e
 	WHERE e.before_id IS NOT NULL AND e.from_id IS DISTINCT FROM e.before_to
 
