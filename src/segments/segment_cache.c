@@ -381,6 +381,9 @@ find_dependencies(void)
 			segments.ntracked++;
 			segments.segments[i].depends = dependencies_of(&segments.segments[i].rule->root,
 														   visited);
+			/* One whose answer never changes is asked about new customers. */
+			if (segments.segments[i].depends == 0)
+				segments.segments[i].depends = CG_DEPENDS_RECORD;
 			pfree(visited);
 		}
 }
