@@ -210,10 +210,11 @@ cg_unknown_customer(int64 customer_id)
 }
 
 /*
- * Books one customer and locks it; fills in what its tiers are judged by.
+ * Books one customer and locks it; fills in what its tiers are judged by.  False
+ * when the statement deletes the customer with its sales.
  */
-static void
-book_customer(const Booking *booking, CgTierCase *tier_case)
+static bool
+book_customer(const Booking *booking, bool deleted, CgTierCase *tier_case)
 {
 	Datum       values[9];
 	char        nulls[9] = "         ";
@@ -234,7 +235,11 @@ book_customer(const Booking *booking, CgTierCase *tier_case)
 	if (booking->first_new == DT_NOEND)
 		nulls[7] = nulls[8] = 'n';
 	if (cg_execute(&update_facts, values, nulls) != 1)
+	{
+		if (deleted && !cg_customer_exists(booking->customer_id, SnapshotSelf))
+			return false;
 		cg_unknown_customer(booking->customer_id);
+	}
 
 	tier_case->customer_id = booking->customer_id;
 	tier_case->visits = DatumGetInt64(result_column(1, &isnull));
@@ -249,6 +254,7 @@ book_customer(const Booking *booking, CgTierCase *tier_case)
 	SPI_freetuptable(SPI_tuptable);
 	if (recount)
 		cg_execute(&update_visit_times, values, NULL);
+	return true;
 }
 
 /*
@@ -270,6 +276,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	int64            *customers;
 	CommandId         command = GetActiveSnapshot()->curcid;
 	int               n = 0;
+	int               nbooked = 0;
 	uint64            restored = 0;
 	CgUser            saved;
 
@@ -303,12 +310,12 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		book_customer(sorted[i], &cases[i]);
-		customers[i] = sorted[i]->customer_id;
+		if (book_customer(sorted[i], trigdata->tg_newtable == NULL, &cases[nbooked]))
+			customers[nbooked++] = sorted[i]->customer_id;
 	}
-	cg_track_before(customers, n, command);
-	cg_upgrade_tiers(cases, n);
-	cg_track_after(customers, n, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
+	cg_track_before(customers, nbooked, command);
+	cg_upgrade_tiers(cases, nbooked);
+	cg_track_after(customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_SALES, restored);
