@@ -102,8 +102,7 @@ run(q{
 		UNION ALL (SELECT 'stored, not replayed', m.segment_id, m.customer_id FROM
 				   (TABLE customer_groups.segment_members EXCEPT TABLE test.replayed) m)
 		UNION ALL (SELECT 'replayed, not stored', r.segment_id, r.customer_id FROM
-				   (TABLE test.replayed EXCEPT TABLE customer_groups.segment_members) r)
-		UNION ALL (SELECT 'integrity: ' || i.problem || ' ' || coalesce(i.detail, ''), NULL, i.customer_id::int FROM customer_groups.check_integrity() i);
+				   (TABLE test.replayed EXCEPT TABLE customer_groups.segment_members) r);
 
 	-- Advances by n days; what the events differ in from evaluating everybody on each of them. Pending ones are left out.
 	CREATE FUNCTION test.advance(n int) RETURNS TABLE (problem text, segment_id int, customer_id bigint, day date) LANGUAGE plpgsql AS $$
@@ -242,10 +241,11 @@ my @renames = (
 # The year
 # ---------------------------------------------------------------------------------------------
 
-my (%wrong, $steps, $happened);
+my $steps = 0;
+my (%wrong, $happened);
 for (my $day = 0; $day < $days;)
 {
-	my $nights = pick(1, 1, 1, 1, 2, 5);
+	my $nights = pick(1, 1, 1, 2, 5);
 	my @done;
 
 	$day += $nights;
@@ -265,8 +265,9 @@ for (my $day = 0; $day < $days;)
 		push @done, 'CREATE TEMP TABLE pending AS SELECT id, pending_since FROM segments', pick(@renames),
 			'SELECT * FROM (SELECT id, pending_since FROM segments EXCEPT TABLE pending) p', 'DROP TABLE pending';
 	}
-	my $result = run(join(";\n", @done, 'TABLE test.problems'));
-	$steps++;
+	push @done, 'TABLE test.problems';
+	push @done, 'SELECT * FROM check_integrity()' if $steps++ % 10 == 0;
+	my $result = run(join ";\n", @done);
 	$happened += @done;
 	next if $result eq '';
 	fail("day $day");
