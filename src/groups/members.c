@@ -126,19 +126,21 @@ static CgStatement insert_moves = {
 	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
 		   "SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("
-		   "	'ladder', m.ladder, 'from', f.code, 'from_id', f.id, 'to', t.code) "
+		   "	'ladder', m.ladder, 'from', f.code, 'from_id', nullif(m.replaced_id, 0), "
+		   "	'to', t.code) "
 		   "	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "
 		   "		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "
 		   "			'threshold', m.threshold) END "
 		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		   "	pg_catalog.unnest($7)) WITH ORDINALITY "
-		   "	AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, place) "
+		   "	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY "
+		   "	AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, "
+		   "		replaced_id, place) "
 		   "LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "
 		   "LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "
 		   "ORDER BY m.place",
 	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-				 NUMERICARRAYOID, NUMERICARRAYOID}};
+				 NUMERICARRAYOID, NUMERICARRAYOID, INT4ARRAYOID}};
 
 static CgStatement delete_replaced = {
 	.generic = true,
@@ -327,18 +329,19 @@ numeric_above(Numeric a, Numeric b)
 /*
  * Writes one event for each move: an upgrade or a downgrade when it is the
  * engine that makes it, with what was reached and the threshold that decided,
- * else a change by other hands.
+ * else a change by other hands.  A tier that counted as none is not moved from,
+ * but replaced: from_id tells what was.
  */
 static void
 write_moves(const Move *moves, int n)
 {
-	Datum *columns[7];
-	Datum  values[7];
+	Datum *columns[8];
+	Datum  values[8];
 	bool  *by_hand = palloc((n + 1) * sizeof(bool));
 
 	if (n == 0)
 		return;
-	for (int c = 0; c < 7; c++)
+	for (int c = 0; c < 8; c++)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
@@ -360,6 +363,7 @@ write_moves(const Move *moves, int n)
 		columns[5][i] = move == NULL ? (Datum) 0 : NumericGetDatum(move->measure);
 		columns[6][i] = move == NULL ? (Datum) 0
 									 : NumericGetDatum(up ? to->threshold : from->threshold);
+		columns[7][i] = Int32GetDatum(moves[i].from);
 	}
 	values[0] = cg_make_array(columns[0], NULL, n, INT8OID);
 	values[1] = cg_make_array(columns[1], NULL, n, TEXTOID);
@@ -368,6 +372,7 @@ write_moves(const Move *moves, int n)
 	values[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
 	values[5] = cg_make_array(columns[5], by_hand, n, NUMERICOID);
 	values[6] = cg_make_array(columns[6], by_hand, n, NUMERICOID);
+	values[7] = cg_make_array(columns[7], NULL, n, INT4OID);
 	cg_execute(&insert_moves, values, NULL);
 }
 

@@ -84,7 +84,7 @@ INSERT INTO function_decisions VALUES
         load_default_segments, advance_segments, fill_segments}'),
     ('sell', '{record_sale, record_sale_by_key, record_refund, refund_sale, is_same_refund, read_cart, priced_lines, part_of}'),
     ('owner', '{
-        grant_access, revoke_access, forget_customer, purge_events, check_integrity, rebuild_facts,
+        grant_access, revoke_access, forget_customer, purge_events, check_integrity, rebuild_facts, track_customers,
         check_owner, check_role, apply_level, included_levels, level_grants, name_subject, say_of_promotions, promotions_now, rule_rename, window_end}');
 
 -- ---------------------------------------------------------------------------------------------------------------
