@@ -6,32 +6,36 @@ SELECT no_plan();
 
 INSERT INTO customer_groups.groups (id, code, name) VALUES (900001, 'sample', 'Sample'), (900002, 'second', 'Second');
 INSERT INTO customer_groups.stores (id, code, name) VALUES (900001, 'sample', 'Sample');
-INSERT INTO customer_groups.customers (id, name) VALUES (900001, 'Ana');
-INSERT INTO customer_groups.items (id, name, price) VALUES (900001, 'Tea', 10);
+INSERT INTO customer_groups.customers (id, name, external_id) VALUES (900001, 'Ana', 'sample');
+INSERT INTO customer_groups.items (id, name, external_id, price) VALUES (900001, 'Tea', 'sample', 10);
 INSERT INTO customer_groups.segments (code, name, rule) VALUES ('sample', 'Sample', 'ALL');
 
--- A good value of each argument, by name or else by type.
+-- A good value of each argument, by the function's name and its own, by its own, or else by its type.
 CREATE TEMPORARY TABLE samples (argument text, value text);
 INSERT INTO samples VALUES
     ('bigint', '900001'), ('integer', '900001'), ('numeric', '1'), ('boolean', 'true'), ('text', '''sample'''),
     ('bigint[]', '''{900001}'''), ('text[]', '''{sample}'''), ('date', 'customer_groups.shop_today()'),
-    ('timestamp with time zone', 'now()'), ('regrole', '''shop_view'''), ('jsonb', '''{}'''),
+    ('timestamp with time zone', 'now()'), ('regrole', '''shop_view'''),
     ('customer_groups.segment_rule', '''ALL'''),
-    ('to_code', '''second'''), ('level', '''view'''), ('before', '''2000-01-01''');
+    ('to_code', '''second'''), ('level', '''view'''), ('before', '''2000-01-01'''),
+    ('lines', '''[{"item": 900001, "quantity": 1}]'''), ('record_sale.kind', '''product'''), ('record_sale_by_key.kind', '''product'''),
+    ('price_cart_by_key.lines', '''[{"item": "sample", "quantity": 1}]'''),
+    ('record_sale_by_key.lines', '''[{"item": "sample", "quantity": 1}]''');
 
--- Where null means something, or gives null.
+-- Where null means something, or gives null: patterns of functions and arguments.
 CREATE TEMPORARY TABLE meanings (function text, argument text, meaning text);
 INSERT INTO meanings VALUES
-    ('effective_discount', 'customer_id', 'nobody known'), ('effective_discount', 'item_id', 'null'),
-    ('effective_price', 'customer_id', 'nobody known'), ('effective_price', 'item_id', 'nulls'),
-    ('find_groups', 'keyword', 'all'), ('search_customers', 'keyword', 'all'),
+    ('effective_(discount|price)(_by_key)?', 'customer_(external_)?id', 'nobody known'),
+    ('effective_(discount|price)(_by_key)?', 'item_(external_)?id', 'null'),
+    ('effective_discounts(_by_key)?', 'customer_(external_)?id|item_(external_)?ids', 'nobody known, no items'),
+    ('explain_discount', '(customer|item)_id', 'nobody known, no item'),
+    ('price_cart(_by_key)?', 'customer_(external_)?id', 'nobody known'),
+    ('find_groups|search_customers', 'keyword', 'all'),
     ('set_store_pricing', 'use', 'takes the answer back'),
-    ('segments_of', 'customer_id', 'none'), ('labels_of', 'customer_ids', 'none'),
-    ('in_segment', 'customer_id', 'false'), ('in_segment', 'code', 'null'),
-    ('matches', 'customer_id', 'false'), ('matches', 'rule', 'null'),
-    -- Of helpers.
-    ('search_form', 'value', 'null'), ('was_valid', NULL, 'no such bound'), ('name_subject', 'row_value', 'null'),
-    ('check_horizon', 'at', 'now'), ('level_grants', 'level', 'nothing');
+    ('(segments|labels)_of(_by_key)?', 'customer_(external_)?ids?', 'none'),
+    ('in_segment|matches', 'customer_id', 'false'),
+    ('in_segment|matches|segment_(sql|size|overlap)', '(other_)?code|rule', 'null'),
+    ('segment_customers|rule_customers|preview_(segment|change)', 'code|rule', 'nobody');
 
 CREATE TEMPORARY TABLE arguments AS
 SELECT p.oid, p.prokind::text AS kind, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
@@ -43,15 +47,20 @@ JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.de
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
 CROSS JOIN LATERAL unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)
 WHERE e.extname = 'customer_groups' AND NOT p.proisstrict AND p.prorettype <> 'trigger'::regtype
-    AND p.proname <> 'apply_level'; -- only called by grant_access and revoke_access, with what they have checked
+    -- What users may call by a level, but for helpers, and what only the owner may.
+    AND (p.proname = ANY ('{forget_customer,purge_events,grant_access,revoke_access}')
+         OR p.oid IN (SELECT substring(g.object FROM ' (.*)')::regprocedure
+                      FROM unnest('{view,members,edit,sell}'::text[]) AS l, customer_groups.level_grants(l) AS g
+                      WHERE g.object ~ '^[A-Z]' AND g.object !~ '\.(check_\w+|is_same_refund|part_of|priced_lines|read_cart|refund_sale)\('));
 
 -- The call with a null in one place.
 CREATE FUNCTION pg_temp.call_with_null(of_function oid, null_place int) RETURNS text
     LANGUAGE sql AS $$
     SELECT format('%s customer_groups.%I(%s)', CASE min(a.kind) WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, min(a.function),
         string_agg(CASE WHEN a.place = null_place THEN 'NULL::' || a.type
-                        ELSE format('%s::%s', coalesce(n.value, t.value), a.type) END, ', ' ORDER BY a.place))
+                        ELSE format('%s::%s', coalesce(f.value, n.value, t.value), a.type) END, ', ' ORDER BY a.place))
     FROM arguments AS a
+    LEFT JOIN samples AS f ON f.argument = a.function || '.' || a.argument
     LEFT JOIN samples AS n ON n.argument = a.argument
     LEFT JOIN samples AS t ON t.argument = a.type
     WHERE a.oid = of_function
@@ -71,15 +80,17 @@ WHEN OTHERS THEN
 END
 $$;
 
-SELECT is(pg_temp.outcome_of(pg_temp.call_with_null(a.oid, a.place)),
-    CASE WHEN m.function IS NULL AND a.value_left_out IS DISTINCT FROM 'NULL::' || a.type THEN '22004' ELSE 'done' END,
-    format('%s(%s => NULL)%s', a.function, a.argument, ': ' || m.meaning))
-FROM arguments AS a
-LEFT JOIN meanings AS m ON m.function = a.function AND coalesce(m.argument, a.argument) = a.argument
-ORDER BY a.function, a.place;
+-- Without a meaning it is 22004, with a hint; with one, another value among the samples may still be refused.
+SELECT is(CASE WHEN c.outcome = '22004' THEN 'refused' WHEN c.outcome ~ '^22004' THEN c.outcome ELSE 'taken' END,
+    CASE WHEN c.meaning IS NULL AND c.value_left_out IS DISTINCT FROM 'NULL::' || c.type THEN 'refused' ELSE 'taken' END,
+    format('%s(%s => NULL)%s', c.function, c.argument, ': ' || c.meaning))
+FROM (SELECT a.*, m.meaning, pg_temp.outcome_of(pg_temp.call_with_null(a.oid, a.place)) AS outcome
+      FROM arguments AS a
+      LEFT JOIN meanings AS m ON a.function ~ ('^(' || m.function || ')$') AND a.argument ~ ('^(' || m.argument || ')$')) AS c
+ORDER BY c.function, c.place;
 SELECT is_empty(
     $$SELECT * FROM meanings AS m WHERE NOT EXISTS (SELECT FROM arguments AS a
-      WHERE a.function = m.function AND coalesce(m.argument, a.argument) = a.argument)$$, 'the list names what there is');
+      WHERE a.function ~ ('^(' || m.function || ')$') AND a.argument ~ ('^(' || m.argument || ')$'))$$, 'the list names what there is');
 SELECT ok((SELECT count(*) > 40 FROM arguments), 'there were many');
 
 SELECT * FROM finish();
