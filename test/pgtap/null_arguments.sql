@@ -33,6 +33,7 @@ INSERT INTO meanings VALUES
     ('find_groups|search_customers', 'keyword', 'all'),
     ('set_store_pricing', 'use', 'takes the answer back'),
     ('(segments|labels)_of(_by_key)?', 'customer_(external_)?ids?', 'none'),
+    ('tier_of|tier_progress', 'customer_id', 'none'),
     ('in_segment|matches', 'customer_id', 'false'),
     ('in_segment|matches|segment_(sql|size|overlap)', '(other_)?code|rule', 'null'),
     ('segment_customers|rule_customers|preview_(segment|change)', 'code|rule', 'nobody');
