@@ -1,7 +1,11 @@
 \echo Use "CREATE EXTENSION customer_groups" to load this file. \quit
 
--- The schema must be empty of code: an object of somebody else in it could
--- be picked up by the names that this script resolves.
+-- What this script does not qualify is pg_catalog's, never the schema's own, where
+-- somebody else could have put what fits better. String literals with a backslash
+-- are written E'': how others read is a setting of the session.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- The schema must be empty of code, and nobody else's, who could put some into it.
 DO $$
 BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_proc
@@ -14,6 +18,20 @@ BEGIN
 		RAISE EXCEPTION 'schema "customer_groups" is not empty'
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'Drop or rename what is in the schema, then create the extension again.';
+	END IF;
+	-- To a superuser, who restores it, it may belong to whom the extension will not.
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
+			   WHERE n.nspname OPERATOR(pg_catalog.=) 'customer_groups'
+				AND n.nspowner OPERATOR(pg_catalog.<>) '@extowner@'::pg_catalog.regrole
+				AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r
+						 WHERE r.oid OPERATOR(pg_catalog.=) '@extowner@'::pg_catalog.regrole))
+	THEN
+		RAISE EXCEPTION 'schema "customer_groups" belongs to another role'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = pg_catalog.format('Its owner is %s, and the extension would belong to %s.',
+					(SELECT n.nspowner::pg_catalog.regrole FROM pg_catalog.pg_namespace n
+					 WHERE n.nspname OPERATOR(pg_catalog.=) 'customer_groups'), '@extowner@'),
+				HINT = 'Drop the schema: it is created with the extension.';
 	END IF;
 	IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
 		RAISE EXCEPTION 'customer_groups needs a database in UTF8'

@@ -265,7 +265,7 @@ BEGIN
 		WHERE e.entry[1] ~ '[^ ]'
 	), forms AS (
 		SELECT n.place, n.address, customer_groups.search_form(n.address) AS form,
-			n.address ~ '^[^\s@<>(),;:"\\]+@[^\s@<>(),;:"\\.]+(\.[^\s@<>(),;:"\\.]+)*$' AS valid
+			n.address ~ E'^[^\\s@<>(),;:"\\\\]+@[^\\s@<>(),;:"\\\\.]+(\\.[^\\s@<>(),;:"\\\\.]+)*$' AS valid
 		FROM entries n
 	), places AS (
 		SELECT f.place, f.address, f.form, f.valid,

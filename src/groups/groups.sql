@@ -17,7 +17,7 @@ CREATE TABLE customer_groups.groups (
 	CONSTRAINT groups_pkey PRIMARY KEY (id),
 	CONSTRAINT groups_code_key UNIQUE (code),
 	CONSTRAINT groups_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT groups_name_check CHECK (name ~ '\S'),
+	CONSTRAINT groups_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT groups_starts_on_check CHECK (isfinite(starts_on)),
 	CONSTRAINT groups_ends_on_check CHECK (isfinite(ends_on) AND ends_on >= starts_on),
 	CONSTRAINT groups_upgrade_threshold_check CHECK (upgrade_threshold >= 0 AND upgrade_threshold < 'Infinity'),

@@ -21,7 +21,7 @@ CREATE TABLE customer_groups.promotions (
 	CONSTRAINT promotions_pkey PRIMARY KEY (id),
 	CONSTRAINT promotions_code_key UNIQUE (code),
 	CONSTRAINT promotions_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT promotions_name_check CHECK (name ~ '\S'),
+	CONSTRAINT promotions_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT promotions_kind_check CHECK (kind IN ('percent', 'amount', 'fixed_price')),
 	CONSTRAINT promotions_value_check CHECK (customer_groups.is_money(value) AND (kind <> 'percent' OR value <= 100)),
 	CONSTRAINT promotions_level_check CHECK (level IN ('item', 'order') AND (level = 'item' OR kind <> 'fixed_price')),

@@ -19,7 +19,7 @@ CREATE TABLE customer_groups.sales (
 	CONSTRAINT sales_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
 	CONSTRAINT sales_store_id_fkey FOREIGN KEY (store_id) REFERENCES customer_groups.stores,
 	CONSTRAINT sales_refund_of_fkey FOREIGN KEY (customer_id, refund_of) REFERENCES customer_groups.sales,
-	CONSTRAINT sales_external_id_check CHECK (external_id ~ '\S'),
+	CONSTRAINT sales_external_id_check CHECK (external_id ~ '[^[:space:]]'),
 	CONSTRAINT sales_refund_of_check CHECK (refund_of IS NULL OR (kind = 'refund' AND refund_of <> id)),
 	CONSTRAINT sales_amount_check CHECK (CASE WHEN kind = 'refund' THEN amount > '-Infinity' AND amount <= 0
 											  ELSE amount >= 0 AND amount < 'Infinity' END),

@@ -66,7 +66,7 @@ CREATE TABLE customer_groups.stores (
 	CONSTRAINT stores_pkey PRIMARY KEY (id),
 	CONSTRAINT stores_code_key UNIQUE (code),
 	CONSTRAINT stores_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT stores_name_check CHECK (name ~ '\S'),
+	CONSTRAINT stores_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT stores_currency_check CHECK (customer_groups.currency_digits(currency) IS NOT NULL),
 	CONSTRAINT stores_timezone_check CHECK (customer_groups.is_timezone(timezone))
 );
@@ -96,7 +96,7 @@ CREATE TABLE customer_groups.brands (
 	CONSTRAINT brands_pkey PRIMARY KEY (id),
 	CONSTRAINT brands_code_key UNIQUE (code),
 	CONSTRAINT brands_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT brands_name_check CHECK (name ~ '\S')
+	CONSTRAINT brands_name_check CHECK (name ~ '[^[:space:]]')
 );
 CREATE TRIGGER set_default_code BEFORE INSERT ON customer_groups.brands
 	FOR EACH ROW WHEN (NEW.code IS NULL) EXECUTE FUNCTION customer_groups.set_default_code();
@@ -113,7 +113,7 @@ CREATE TABLE customer_groups.categories (
 	CONSTRAINT categories_pkey PRIMARY KEY (id),
 	CONSTRAINT categories_code_key UNIQUE (code),
 	CONSTRAINT categories_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT categories_name_check CHECK (name ~ '\S'),
+	CONSTRAINT categories_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES customer_groups.categories
 );
 CREATE INDEX categories_parent_id_idx ON customer_groups.categories (parent_id);
@@ -152,9 +152,9 @@ CREATE TABLE customer_groups.items (
 	min_price numeric,
 	CONSTRAINT items_pkey PRIMARY KEY (id),
 	CONSTRAINT items_external_id_key UNIQUE (external_id),
-	CONSTRAINT items_external_id_check CHECK (external_id ~ '\S'),
-	CONSTRAINT items_sku_check CHECK (sku ~ '\S'),
-	CONSTRAINT items_name_check CHECK (name ~ '\S'),
+	CONSTRAINT items_external_id_check CHECK (external_id ~ '[^[:space:]]'),
+	CONSTRAINT items_sku_check CHECK (sku ~ '[^[:space:]]'),
+	CONSTRAINT items_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT items_price_check CHECK (customer_groups.is_money(price)),
 	CONSTRAINT items_min_price_check CHECK (customer_groups.is_money(min_price)),
 	CONSTRAINT items_brand_id_fkey FOREIGN KEY (brand_id) REFERENCES customer_groups.brands
@@ -215,10 +215,10 @@ CREATE TABLE customer_groups.customers (
 	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT customers_pkey PRIMARY KEY (id),
 	CONSTRAINT customers_external_id_key UNIQUE (external_id),
-	CONSTRAINT customers_external_id_check CHECK (external_id ~ '\S'),
-	CONSTRAINT customers_name_check CHECK (name ~ '\S'),
-	CONSTRAINT customers_email_check CHECK (email ~ '\S'),
-	CONSTRAINT customers_phone_check CHECK (phone ~ '\S'),
+	CONSTRAINT customers_external_id_check CHECK (external_id ~ '[^[:space:]]'),
+	CONSTRAINT customers_name_check CHECK (name ~ '[^[:space:]]'),
+	CONSTRAINT customers_email_check CHECK (email ~ '[^[:space:]]'),
+	CONSTRAINT customers_phone_check CHECK (phone ~ '[^[:space:]]'),
 	CONSTRAINT customers_birth_date_check CHECK (isfinite(birth_date)),
 	CONSTRAINT customers_registered_at_check CHECK (isfinite(registered_at)),
 	CONSTRAINT customers_attributes_check CHECK (jsonb_typeof(attributes) = 'object'),

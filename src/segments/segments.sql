@@ -14,7 +14,7 @@ CREATE TABLE customer_groups.segments (
 	CONSTRAINT segments_pkey PRIMARY KEY (id),
 	CONSTRAINT segments_code_key UNIQUE (code),
 	CONSTRAINT segments_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT segments_name_check CHECK (name ~ '\S'),
+	CONSTRAINT segments_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT segments_color_check CHECK (color ~ '^#[0-9a-fA-F]{6}$'),
 	CONSTRAINT segments_pending_since_check CHECK (pending_since IS NULL OR (tracked AND isfinite(pending_since))),
 	CONSTRAINT segments_recorded_at_check CHECK (isfinite(recorded_at))

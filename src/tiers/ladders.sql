@@ -9,7 +9,7 @@ CREATE TABLE customer_groups.ladders (
 	grace interval NOT NULL DEFAULT '0 days',
 	CONSTRAINT ladders_pkey PRIMARY KEY (code),
 	CONSTRAINT ladders_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT ladders_name_check CHECK (name ~ '\S'),
+	CONSTRAINT ladders_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT ladders_measure_check CHECK (measure IN ('net_sales', 'visits')),
 	CONSTRAINT ladders_period_check CHECK (period >= interval '1 day' AND period <= interval '100 years'),
 	CONSTRAINT ladders_downgrade_check CHECK (downgrade IN ('never', 'at_review')),
