@@ -410,6 +410,15 @@ find_table(CgTable table)
 		(rel->rd_rel->relhassubclass && find_inheritance_children(info->relid, NoLock) != NIL))
 		wrong_shape(shape->name, "It is not an ordinary table, or has children.");
 	info->owner = rel->rd_rel->relowner;
+	/* What is done as the owner must see every row. */
+	if (check_enable_rls(info->relid, info->owner, true) == RLS_ENABLED)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row-level security on table %s applies to its owner", shape->name),
+			 errdetail("The engine keeps what follows from the tables as their owner, and "
+					   "would not see every row."),
+			 errhint("Run ALTER TABLE %s.%s NO FORCE ROW LEVEL SECURITY.", SCHEMA, shape->name)));
 	if (table == CG_CACHE_STAMPS)
 	{
 		static Oid last;
