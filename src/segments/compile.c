@@ -21,8 +21,9 @@
  * - Null counts as false, and so does a condition on what is missing.  AND and OR
  *	 keep that by themselves; where a condition may be null, NOT of it is written
  *	 IS NOT TRUE.
- * - What is not in the facts is looked up for each customer by sub-queries, by the
- *	 primary keys, after the conditions on the facts.
+ * - What is not in the facts is looked up by sub-queries of the customer.  Where they
+ *	 can hold only for who has a row there, they are or begin with an EXISTS, which
+ *	 lets the planner start at that end if there are few.
  * - A segment that is named once is written in place.  One that is named more often
  *	 is a column of a lateral sub-query beside the facts, which OFFSET keeps the
  *	 planner from writing in place: it is evaluated once for a customer, and the

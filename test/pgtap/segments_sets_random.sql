@@ -157,6 +157,9 @@ BEGIN
     UPDATE middle SET day = zone_tests.day;
     PERFORM pg_temp.some_shop(200, 1000);
     PERFORM pg_temp.read_shop();
+    -- What other tests have rolled back is still in the tables' files.
+    ANALYZE customer_groups.customers, customer_groups.customer_facts, customer_groups.sales, customer_groups.sale_lines, customer_groups.members,
+        customer_groups.items, customer_groups.item_categories;
     codes := ARRAY(SELECT code FROM customer_groups.segments);
     TRUNCATE answers;
     INSERT INTO answers (rule, at) SELECT pg_temp.some_rule(n % 7, codes)::customer_groups.segment_rule, pg_temp.some_time() FROM generate_series(1, 340) AS n;
@@ -187,8 +190,12 @@ END
 $$;
 
 -- St John's, until 2011, and Sao Paulo set their clocks back at or just after midnight, so that a day comes twice; Apia had no 30 December 2011.
-SELECT zone_tests FROM (VALUES ('UTC', date '2024-02-28'), ('America/New_York', '2024-03-10'), ('America/St_Johns', '2010-11-07'),
-    ('America/Sao_Paulo', '2018-02-18'), ('Pacific/Apia', '2011-12-30'), ('Asia/Seoul', '2023-12-31')) AS v (zone, day), pg_temp.zone_tests(zone, day);
+SELECT pg_temp.zone_tests('UTC', '2024-02-28');
+SELECT pg_temp.zone_tests('America/New_York', '2024-03-10');
+SELECT pg_temp.zone_tests('America/St_Johns', '2010-11-07');
+SELECT pg_temp.zone_tests('America/Sao_Paulo', '2018-02-18');
+SELECT pg_temp.zone_tests('Pacific/Apia', '2011-12-30');
+SELECT pg_temp.zone_tests('Asia/Seoul', '2023-12-31');
 
 SELECT * FROM finish();
 ROLLBACK;
