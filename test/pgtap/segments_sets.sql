@@ -235,8 +235,8 @@ SELECT is(customer_groups.segment_overlap('s40', 's39'), 23::bigint, 'what two s
 DELETE FROM customer_groups.segments;
 INSERT INTO customer_groups.segments (code, name, rule) VALUES ('t0', 'T', 'visits >= 1');
 INSERT INTO customer_groups.segments (code, name, rule)
-SELECT 't' || n, 'T', format('NOT (NOT in SEGMENT ''t%s'' OR visits > 9)', n - 1)::customer_groups.segment_rule FROM generate_series(1, 120) AS n;
-SELECT is(customer_groups.segment_size('t120'), 23::bigint, 'a chain of 120');
+SELECT 't' || n, 'T', format('NOT (NOT in SEGMENT ''t%s'' OR visits > 9)', n - 1)::customer_groups.segment_rule FROM generate_series(1, 100) AS n;
+SELECT is(customer_groups.segment_size('t100'), 23::bigint, 'a chain of 100');
 
 -- More than one query can count.
 DELETE FROM customer_groups.segments;
