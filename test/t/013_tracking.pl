@@ -13,7 +13,7 @@ use Shop;
 
 my $days = 365;
 my $node = Shop::server('main');
-$node->append_conf('postgresql.conf', 'autovacuum = off', 'fsync = off', 'synchronous_commit = off', 'jit = off');
+$node->append_conf('postgresql.conf', "autovacuum = off\njit = off");
 $node->start;
 Shop::create($node, 'shop');
 srand(20261122);

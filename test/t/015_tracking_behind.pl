@@ -12,7 +12,7 @@ use Test::More;
 use Shop;
 
 my $node = Shop::server('main');
-$node->append_conf('postgresql.conf', 'autovacuum = off', 'fsync = off', 'synchronous_commit = off', 'jit = off');
+$node->append_conf('postgresql.conf', "autovacuum = off\njit = off");
 $node->start;
 Shop::create($node, 'shop');
 $node->safe_psql('shop', 'CREATE ROLE seller; CREATE ROLE clerk; GRANT seller, clerk TO shop_owner');
