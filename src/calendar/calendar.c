@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
+#include "strict.h"
 
 /*
  * is_timezone(text): not for a name that SQL's AT TIME ZONE takes as an
@@ -26,9 +27,11 @@ cg_is_timezone(PG_FUNCTION_ARGS)
 {
 	/* 2024-01-15 and 2024-07-15, noon UTC: summer in one half of the world or the other. */
 	static const TimestampTz samples[] = {INT64CONST(758635200000000), INT64CONST(774360000000000)};
-	char                    *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char                    *name;
 	pg_tz                   *timezone;
 
+	CG_STRICT();
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (strlen(name) > TZ_STRLEN_MAX)
 		PG_RETURN_BOOL(false);
 	timezone = pg_tzset(name);
@@ -143,6 +146,7 @@ cg_month_day(PG_FUNCTION_ARGS)
 	DateADT day = PG_GETARG_DATEADT(0);
 	int     year, month, mday;
 
+	CG_STRICT();
 	if (DATE_NOT_FINITE(day))
 		PG_RETURN_NULL();
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);

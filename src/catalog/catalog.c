@@ -345,13 +345,6 @@ cg_sale_kind(Oid kind)
 	pg_unreachable();
 }
 
-/* The sequence of the stamps. */
-Oid
-cg_stamp_sequence(void)
-{
-	return get_relname_relid("cache_stamps_stamp_seq", get_namespace_oid(SCHEMA, false));
-}
-
 /* Reports that a table is not as C code needs it. */
 static void
 pg_attribute_noreturn() wrong_shape(const char *table, const char *what)
@@ -361,6 +354,17 @@ pg_attribute_noreturn() wrong_shape(const char *table, const char *what)
 			 errmsg("table %s.%s does not have the shape that the extension needs", SCHEMA, table),
 			 errdetail("%s", what),
 			 errhint("Undo the change of the table, or create the extension anew.")));
+}
+
+/* The sequence of the stamps. */
+Oid
+cg_stamp_sequence(void)
+{
+	Oid sequence = get_relname_relid("cache_stamps_stamp_seq", get_namespace_oid(SCHEMA, false));
+
+	if (!OidIsValid(sequence))
+		wrong_shape("cache_stamps", "Its sequence \"cache_stamps_stamp_seq\" is missing.");
+	return sequence;
 }
 
 /* Checks a column of one of our own types, and finds the values of sale_kind. */
@@ -423,6 +427,8 @@ find_table(CgTable table)
 	{
 		static Oid last;
 
+		if (rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+			wrong_shape(shape->name, "Its access method is not heap.");
 		/* Rows are written past the executor, which alone can keep other indexes. */
 		if (list_length(RelationGetIndexList(rel)) != 1)
 			wrong_shape(shape->name, "It has another index than its primary key.");

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "pricing/decimal.h"
+#include "strict.h"
 
 /* Codes in use, by the digits of the minor unit; each is followed by a blank. */
 static const char *const codes[] = {
@@ -52,8 +53,10 @@ PG_FUNCTION_INFO_V1(cg_currency_digits);
 Datum
 cg_currency_digits(PG_FUNCTION_ARGS)
 {
-	int digits = cg_currency_minor_digits(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int digits;
 
+	CG_STRICT();
+	digits = cg_currency_minor_digits(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (digits < 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(digits);

@@ -12,6 +12,7 @@
 #include "utils/numeric.h"
 
 #include "pricing/decimal.h"
+#include "strict.h"
 
 /*
  * The stored form of numeric, which has not changed since 9.1 and which
@@ -220,5 +221,6 @@ cg_is_money(PG_FUNCTION_ARGS)
 {
 	CgDecimal value;
 
+	CG_STRICT();
 	PG_RETURN_BOOL(cg_decimal_from_numeric(PG_GETARG_DATUM(0), &value));
 }

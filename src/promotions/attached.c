@@ -18,6 +18,7 @@
 
 #include "catalog/catalog.h"
 #include "compat.h"
+#include "strict.h"
 
 static bool
 has_row(CgTable table, Datum promotion_id)
@@ -44,6 +45,7 @@ cg_promotions_now(PG_FUNCTION_ARGS)
 	int            n;
 	CgScan         scan;
 
+	CG_STRICT();
 	InitMaterializedSRF(fcinfo, 0);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT4OID, sizeof(int32), true, TYPALIGN_INT, &ids,
 					  &null_ids, &n);

@@ -24,6 +24,7 @@
 #include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
+#include "strict.h"
 
 static int
 compare_ids(const void *a, const void *b)
@@ -115,6 +116,7 @@ cg_lock_customers(PG_FUNCTION_ARGS)
 	int64 *ids;
 	CgUser saved;
 
+	CG_STRICT();
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE,
 					  &elements, &nulls, &n);
 	ids = palloc((n + 1) * sizeof(int64));

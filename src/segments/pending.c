@@ -48,6 +48,7 @@
 #include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
+#include "strict.h"
 
 bool cg_renaming = false;
 
@@ -536,10 +537,13 @@ Datum
 cg_track_customers(PG_FUNCTION_ARGS)
 {
 	Datum *elements;
-	int    n = cg_array_elements(PG_GETARG_DATUM(0), &elements);
-	int64 *customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
+	int    n;
+	int64 *customers;
 	CgUser saved;
 
+	CG_STRICT();
+	n = cg_array_elements(PG_GETARG_DATUM(0), &elements);
+	customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
 	for (int i = 0; i < n; i++)
 		customers[i] = DatumGetInt64(elements[i]);
 	n = cg_sort_customers(customers, n);

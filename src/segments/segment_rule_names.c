@@ -15,6 +15,7 @@
 #include "utils/tuplestore.h"
 
 #include "segment_rule_internal.h"
+#include "strict.h"
 
 typedef struct Renaming
 {
@@ -40,11 +41,13 @@ PG_FUNCTION_INFO_V1(cg_segment_rule_rename);
 Datum
 cg_segment_rule_names(PG_FUNCTION_ARGS)
 {
-	SegmentRule   *rule = PG_GETARG_SEGMENT_RULE_P(0);
+	SegmentRule   *rule;
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ListCell      *lc;
 
+	CG_STRICT();
 	InitMaterializedSRF(fcinfo, 0);
+	rule = PG_GETARG_SEGMENT_RULE_P(0);
 	foreach (lc, cg_rule_names(rule))
 	{
 		CgRuleName *name = lfirst(lc);
@@ -62,6 +65,7 @@ cg_segment_rule_names(PG_FUNCTION_ARGS)
 Datum
 cg_segment_rule_rename(PG_FUNCTION_ARGS)
 {
+	CG_STRICT();
 	PG_RETURN_SEGMENT_RULE_P(cg_rule_rename(
 		PG_GETARG_SEGMENT_RULE_P(0), check_name_kind(text_to_cstring(PG_GETARG_TEXT_PP(1))),
 		text_to_cstring(PG_GETARG_TEXT_PP(2)), text_to_cstring(PG_GETARG_TEXT_PP(3))));

@@ -18,6 +18,7 @@
 #include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "tiers/tiers.h"
+#include "strict.h"
 
 static CgStatement select_window = {
 	.generic = true,
@@ -104,5 +105,6 @@ PG_FUNCTION_INFO_V1(cg_window_end_of);
 Datum
 cg_window_end_of(PG_FUNCTION_ARGS)
 {
+	CG_STRICT();
 	PG_RETURN_DATEADT(cg_window_end(PG_GETARG_DATEADT(0), PG_GETARG_INTERVAL_P(1)));
 }
