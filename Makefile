@@ -91,7 +91,11 @@ SQL = \
 	src/catalog/restored.sql \
 	src/catalog/finish.sql
 
-DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+# From each version to the next one: docs/upgrading.md.
+UPGRADES = $(patsubst $(tree)/upgrade/%,$(EXTENSION)--%,$(wildcard $(tree)/upgrade/*--*.sql))
+
+install_script = $(EXTENSION)--$(EXTVERSION).sql
+DATA_built = $(install_script) $(UPGRADES)
 
 # `make installcheck` runs against an installed server; script/test does all of it by itself.
 REGRESS = $(sort $(patsubst $(tree)/sql/%.sql,%,$(wildcard $(tree)/sql/*.sql)))
@@ -120,8 +124,16 @@ include $(PGXS)
 # Out of tree, the folders of the objects are not there yet.
 $(shell mkdir -p $(sort $(dir $(OBJS))))
 
-$(DATA_built): $(SQL) $(EXTENSION).control
+$(install_script): $(SQL) $(EXTENSION).control
 	cat $(filter %.sql,$^) > $@
+
+$(UPGRADES): $(EXTENSION)--%: upgrade/% src/catalog/finish.sql
+	cat $^ > $@
+
+# Keeps the install script of a version that is released; test/t/015_upgrade.pl begins with it.
+.PHONY: freeze
+freeze: $(install_script)
+	cp $(install_script) $(tree)/test/upgrade/
 
 src/segments/segment_rule_gram.c: BISONFLAGS += -d
 src/segments/segment_rule_gram.h: src/segments/segment_rule_gram.c
