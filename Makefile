@@ -84,6 +84,8 @@ SQL = \
 	src/sales/refunds.sql \
 	src/reports/promotion_use.sql \
 	src/tiers/functions.sql \
+	src/reports/summaries.sql \
+	src/reports/customers.sql \
 	src/events/log.sql \
 	src/groups/access.sql \
 	src/reports/tiers.sql \

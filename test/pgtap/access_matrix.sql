@@ -47,15 +47,23 @@ INSERT INTO table_decisions VALUES
     ('promotion_segments', 'r', 'r', 'rawd', 'r'),
     -- Views.
     ('access_levels', 'r', 'r', 'r', 'r'),
+    ('cohorts', 'r', 'r', 'r', 'r'),
+    ('customer_rfm', 'r', 'r', 'r', 'r'),
     ('enrollable_groups', 'r', 'r', 'r', 'r'),
     ('group_promotions', 'r', 'r', 'r', 'r'),
     ('group_stores', 'r', 'r', 'r', 'r'),
+    ('group_summary', 'r', 'r', 'r', 'r'),
     ('line_refunds', 'r', 'r', 'r', 'r'),
     ('member_history', 'r', 'r', 'r', 'r'),
+    ('promotion_summary', 'r', 'r', 'r', 'r'),
     ('promotion_use', 'r', 'r', 'r', 'r'),
     ('recomputed_facts', 'r', 'r', 'r', 'r'),
+    ('rfm_cells', 'r', 'r', 'r', 'r'),
+    ('sales_by_day', 'r', 'r', 'r', 'r'),
     ('segment_changes', 'r', 'r', 'r', 'r'),
     ('segment_history', 'r', 'r', 'r', 'r'),
+    ('segment_overlaps', 'r', 'r', 'r', 'r'),
+    ('segment_summary', 'r', 'r', 'r', 'r'),
     ('tier_distribution', 'r', 'r', 'r', 'r'),
     ('valid_members', 'r', 'r', 'r', 'r');
 
