@@ -18,7 +18,7 @@ COMMENT ON COLUMN customer_groups.sales_by_day.sales IS 'Number of sales; of kin
 COMMENT ON COLUMN customer_groups.sales_by_day.net_sales IS 'Sum of amount × rate, in the settings'' currency; that of refunds is not above 0.';
 
 -- Equal values get equal scores, which ntile() would deal out by chance: a score
--- follows from the share of customers with a lower value.
+-- follows from the share of customers who visited later, or who have a lower value.
 CREATE VIEW customer_groups.customer_rfm WITH (security_invoker) AS
 	SELECT s.customer_id, s.days_since_visit, s.visits, s.net_sales, s.recency, s.frequency, s.monetary,
 		CASE
@@ -35,7 +35,7 @@ CREATE VIEW customer_groups.customer_rfm WITH (security_invoker) AS
 		END AS cell
 	FROM (SELECT f.customer_id, (SELECT customer_groups.shop_today()) - f.last_visit_on AS days_since_visit,
 				f.visits, f.net_sales,
-				1 + (5 * (rank() OVER (ORDER BY f.last_visit_on) - 1) / count(*) OVER ())::int AS recency,
+				5 - (5 * (rank() OVER (ORDER BY f.last_visit_on DESC) - 1) / count(*) OVER ())::int AS recency,
 				1 + (5 * (rank() OVER (ORDER BY f.visits) - 1) / count(*) OVER ())::int AS frequency,
 				1 + (5 * (rank() OVER (ORDER BY f.net_sales) - 1) / count(*) OVER ())::int AS monetary
 		  FROM (SELECT v.customer_id, v.visits, v.net_sales,
@@ -43,7 +43,7 @@ CREATE VIEW customer_groups.customer_rfm WITH (security_invoker) AS
 				FROM customer_groups.customer_facts v
 				WHERE v.visits > 0) f) s;
 COMMENT ON VIEW customer_groups.customer_rfm IS
-	'Recency, frequency and monetary value of each customer with a visit, scored from 1 (low) to 5 among all of them. The score is 1 for the fifth with the lowest values, and so on; equal values have equal scores, those of the first of them, so that the fifths may differ in size.';
+	'Recency, frequency and monetary value of each customer with a visit, scored from 1 (low) to 5 by fifths of them. Equal values have equal scores, so that the fifths may differ in size: who visited last always has the recency 5, who has the lowest value the frequency or monetary 1.';
 COMMENT ON COLUMN customer_groups.customer_rfm.customer_id IS 'Customer.';
 COMMENT ON COLUMN customer_groups.customer_rfm.days_since_visit IS 'Days from the last visit to today, in the settings'' time zone; negative for a visit to come.';
 COMMENT ON COLUMN customer_groups.customer_rfm.visits IS 'Number of visits.';

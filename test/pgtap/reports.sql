@@ -99,7 +99,7 @@ SELECT s.customer_id, max((s.sold_at AT TIME ZONE 'America/New_York')::date) AS 
 FROM customer_groups.sales AS s WHERE s.kind = 'product' GROUP BY s.customer_id;
 SELECT set_eq('SELECT * FROM customer_groups.customer_rfm', $$
     WITH scored AS (
-        SELECT b.*, (SELECT 1 + floor(5.0 * count(*) FILTER (WHERE o.last < b.last) / count(*))::int FROM bought AS o) AS r,
+        SELECT b.*, (SELECT 5 - floor(5.0 * count(*) FILTER (WHERE o.last > b.last) / count(*))::int FROM bought AS o) AS r,
             (SELECT 1 + floor(5.0 * count(*) FILTER (WHERE o.visits < b.visits) / count(*))::int FROM bought AS o) AS f,
             (SELECT 1 + floor(5.0 * count(*) FILTER (WHERE o.net < b.net) / count(*))::int FROM bought AS o) AS m
         FROM bought AS b)
