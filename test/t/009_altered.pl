@@ -136,8 +136,7 @@ refused('min_quantity of another type', 'ALTER TABLE customer_groups.promotions 
 	'ALTER TABLE customer_groups.promotions ALTER min_quantity TYPE numeric');
 refused('starts_at of another type', retyped('promotions', 'starts_at', 'date'), $price, typed_back('promotions', 'starts_at'));
 refused('a threshold of another type', retyped('groups', 'upgrade_threshold', 'bigint'), $sale, typed_back('groups', 'upgrade_threshold'));
-refused('facts of another type', 'ALTER TABLE customer_groups.customer_facts ALTER net_sales TYPE double precision', $sale,
-	'ALTER TABLE customer_groups.customer_facts ALTER net_sales TYPE numeric');
+refused('facts of another type', retyped('customer_facts', 'net_sales', 'double precision'), $sale, typed_back('customer_facts', 'net_sales'));
 
 refused('a partitioned table in the place of another',
 	q{BEGIN;
