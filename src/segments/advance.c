@@ -30,7 +30,6 @@
 #include "calendar/calendar.h"
 #include "catalog/catalog.h"
 #include "promotions/promotions.h"
-#include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
 
@@ -58,16 +57,30 @@ first_tracked(DateADT *day)
 	return !isnull;
 }
 
-/* Locks the customers of the turns and judges them; returns the number of changes. */
+/*
+ * Locks the customers of the turns and judges them; returns the number of changes.
+ * A mere lock will do, whatever the isolation level of those who wait for it: they
+ * read what is stored under the latest snapshot.
+ */
 static int64
 judge_batch(const CgTurn *turns, int n)
 {
+	static CgStatement lock_facts = {.generic = true,
+									 .sql = "SELECT FROM customer_groups.customer_facts "
+											"WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1) "
+											"ORDER BY customer_id FOR NO KEY UPDATE",
+									 .argtypes = {INT8ARRAYOID}};
+	Datum              ids[BATCH];
+	int                nids = 0;
+	Datum              array;
+
 	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
 		if (i == 0 || turns[i].customer_id != turns[i - 1].customer_id)
-			(void) cg_lock_customer(turns[i].customer_id);
-	}
+			ids[nids++] = Int64GetDatum(turns[i].customer_id);
+	cg_tracking_lock();
+	array = cg_make_array(ids, NULL, nids, INT8OID);
+	cg_execute(&lock_facts, &array, NULL);
+	SPI_freetuptable(SPI_tuptable);
 	return cg_track_turns(turns, n);
 }
 
