@@ -379,7 +379,8 @@ CREATE FUNCTION customer_groups.find_groups(keyword text) RETURNS SETOF customer
 	LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
 	BEGIN ATOMIC
 		SELECT g.* FROM customer_groups.groups g
-		CROSS JOIN (SELECT customer_groups.search_form(coalesce(keyword, '')) AS form) k
+		-- Once, not for each row.
+		CROSS JOIN (SELECT customer_groups.search_form(coalesce(keyword, '')) AS form OFFSET 0) k
 		WHERE strpos(customer_groups.search_form(g.code), k.form) > 0
 			OR strpos(customer_groups.search_form(g.name), k.form) > 0
 			OR strpos(customer_groups.search_form(g.description), k.form) > 0

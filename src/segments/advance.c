@@ -36,6 +36,12 @@
 /* Turns that are judged under one snapshot. */
 #define BATCH 1000
 
+/*
+ * How far from today a run may end: each day that passes may be looked at, and a
+ * day that was reached never comes back.
+ */
+#define MOST_DAYS 36525
+
 static CgStatement save_reached = {
 	.sql = "INSERT INTO customer_groups.segment_tracking AS t (reached_on) VALUES ($1) "
 		   "ON CONFLICT (id) DO UPDATE SET reached_on = EXCLUDED.reached_on "
@@ -121,6 +127,7 @@ advance(TimestampTz upto)
 	const CgSegments    *segments;
 	Snapshot             snapshot;
 	DateADT              target;
+	DateADT              today;
 	DateADT              from = 0;
 	bool                 reached;
 	int64                changes = 0;
@@ -131,7 +138,12 @@ advance(TimestampTz upto)
 	table_close(cg_table_open(CG_SEGMENT_TRACKING, ShareUpdateExclusiveLock), NoLock);
 	definitions = cg_definitions(GetLatestSnapshot());
 	target = cg_day_of(upto, definitions->settings.timezone);
-	if (target > cg_day_of(GetCurrentTimestamp(), definitions->settings.timezone))
+	today = cg_day_of(GetCurrentTimestamp(), definitions->settings.timezone);
+	if (target < today - MOST_DAYS || target > today + MOST_DAYS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid time"),
+						errdetail("The time is more than 100 years away."),
+						errhint("Leave the argument out to advance to today.")));
+	if (target > today)
 		table_close(cg_table_open(CG_SEGMENT_TRACKING, ExclusiveLock), NoLock);
 	else
 		cg_wait_for_judges();

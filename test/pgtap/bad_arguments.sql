@@ -1,0 +1,147 @@
+-- Every function, with every value that is odd for the type of one of its arguments and good ones for the others, generated from the
+-- catalog: it answers, or raises an error of its own or of PostgreSQL's that is no bug (XX000), in PostgreSQL's style.
+BEGIN;
+SET LOCAL client_min_messages = error;
+SELECT no_plan();
+
+-- A shop in which good arguments find something.
+INSERT INTO customer_groups.settings (timezone) VALUES ('Europe/Berlin');
+INSERT INTO customer_groups.stores (id, code, name, currency) VALUES (900001, 'sample', 'Sample', 'USD'), (900002, 'seoul', 'Seoul', 'KRW');
+INSERT INTO customer_groups.categories (id, code, name) VALUES (900001, 'sample', 'Sample');
+INSERT INTO customer_groups.brands (id, code, name) VALUES (900001, 'sample', 'Sample');
+INSERT INTO customer_groups.items (id, external_id, name, price, brand_id) VALUES (900001, 'sample', 'Tea', 10, 900001);
+INSERT INTO customer_groups.item_categories (item_id, category_id) VALUES (900001, 900001);
+INSERT INTO customer_groups.ladders (code, name, measure, period, downgrade) VALUES ('sample', 'Sample', 'visits', '1 month', 'at_review');
+INSERT INTO customer_groups.groups (id, code, name, ladder, upgrade_threshold, self_enroll) VALUES
+    (900001, 'sample', 'Sample', NULL, NULL, true), (900002, 'second', 'Second', NULL, NULL, true),
+    (900003, 'tier', 'Tier', 'sample', 1, false), (900004, 'top', 'Top', 'sample', 1000, false), (900005, 'plain', 'Plain', NULL, 50, false);
+INSERT INTO customer_groups.customers (id, external_id, name, email, birth_date) VALUES (900001, 'sample', 'Ana', 'a@example.com', '2000-02-29'), (900002, NULL, 'Ben', NULL, NULL);
+INSERT INTO customer_groups.promotions (id, code, name, kind, value) VALUES (900001, 'sample', 'Sample', 'percent', 10);
+INSERT INTO customer_groups.promotions (id, code, name, kind, value, min_quantity) VALUES (900002, 'second', 'Second', 'amount', 1, 3);
+INSERT INTO customer_groups.promotions (id, code, name, kind, value, level) VALUES (900003, 'order', 'Order', 'percent', 5, 'order');
+-- All that the calendar can turn, so that a day far away is far for each.
+INSERT INTO customer_groups.segments (code, name, tracked, rule) VALUES
+    ('sample', 'Sample', false, 'ALL'), ('tracked', 'Tracked', true,
+     'birthday TODAY OR birthday WITHIN NEXT 7 DAYS OR birthday IN THIS MONTH OR registered WITHIN 30 DAYS OR days_since(last_visit) >= 180
+      OR visits IN LAST 30 DAYS > 1 OR member OF ''sample'' OR tier OF ''sample'' = ''tier'' OR bought CATEGORY ''sample'' IN LAST 9 DAYS >= 1');
+SELECT sale_id AS sale FROM customer_groups.record_sale(900001, '[{"item": 900001, "quantity": 2}]') \gset
+SELECT customer_groups.advance_segments(now() - interval '3 days');
+
+-- A good value of each argument, by name or else by type.
+CREATE TEMPORARY TABLE samples (argument text, value text);
+INSERT INTO samples VALUES
+    ('bigint', '900001'), ('integer', '900001'), ('numeric', '1'), ('boolean', 'true'), ('text', '''sample'''),
+    ('bigint[]', '''{900001}'''), ('integer[]', '''{900001}'''), ('numeric[]', '''{1}'''), ('text[]', '''{sample}'''), ('date', 'customer_groups.shop_today()'),
+    ('timestamp with time zone', 'now()'), ('regrole', '''shop_view'''), ('jsonb', '''[{"item": 900001, "quantity": 1}]'''),
+    ('customer_groups.segment_rule', '''visits >= 1'''), ('interval', '''1 month'''), ('customer_groups.sale_kind', '''product'''),
+    ('to_code', '''second'''), ('level', '''view'''), ('before', '''2000-01-01'''), ('sale_id', :'sale'), ('refunded_id', :'sale'),
+    ('refund_id', :'sale'), ('digits', '2'), ('kind', '''group'''), ('row_value', '''{"group_id": 900001}'''), ('language', '''en'''),
+    ('emails', '''a@example.com'''), ('rate', 'NULL'), ('external_id', '''key'''), ('batch_size', '10'), ('by_key', 'false'), ('name', '''UTC'''), ('currency', '''USD''');
+
+-- Odd values of each type; what is long stands for itself in the name of the test.
+CREATE TEMPORARY TABLE odd (type text, value text);
+INSERT INTO odd VALUES
+    ('bigint', '0'), ('bigint', '-1'), ('bigint', '-9223372036854775808'), ('bigint', '9223372036854775807'), ('bigint', '404'),
+    ('integer', '0'), ('integer', '-1'), ('integer', '-2147483648'), ('integer', '2147483647'), ('integer', '404'),
+    ('numeric', '''NaN'''), ('numeric', '''Infinity'''), ('numeric', '''-Infinity'''), ('numeric', '0'), ('numeric', '-1'),
+    ('numeric', '1e-16383'), ('numeric', '0.000000001'), ('numeric', '99999999999999.99999999'), ('numeric', '1e14'), ('numeric', '1e131071'), ('numeric', '-1e131071'),
+    ('boolean', 'false'),
+    ('text', ''''''), ('text', ''' '''), ('text', 'repeat(''x'', 1000000)'), ('text', 'repeat('', '', 500000)'), ('text', '''%_\'''), ('text', '''"; DROP TABLE x; --'''),
+    ('text', 'chr(1) || chr(127)'), ('text', 'chr(65536) || chr(768)'), ('text', '''EUR'''), ('text', '''XXX'''), ('text', '''default'''), ('text', '''tier'''),
+    ('date', '''infinity'''), ('date', '''-infinity'''), ('date', '''4714-11-24 BC'''), ('date', '''5874897-12-31'''), ('date', '''0001-01-01 BC'''), ('date', '''2001-01-01'''),
+    ('timestamp with time zone', '''infinity'''), ('timestamp with time zone', '''-infinity'''), ('timestamp with time zone', '''4713-11-24 00:00:00 BC UTC'''),
+    ('timestamp with time zone', '''294276-12-31 23:59:59.999999 UTC'''), ('timestamp with time zone', '''epoch'''), ('timestamp with time zone', 'now() + interval ''1 microsecond'''),
+    ('interval', '''0'''), ('interval', '''-1 month'''), ('interval', '''178000000 years'''), ('interval', '''-178000000 years'''), ('interval', '''1 microsecond'''), ('interval', '''1 month -30 days'''), ('interval', '''2147483647 days'''),
+    ('regrole', '''-'''), ('regrole', '0'), ('regrole', '4294967295'), ('regrole', '''pg_monitor'''), ('regrole', 'current_user'),
+    ('jsonb', '''null'''), ('jsonb', '''{}'''), ('jsonb', '''[]'''), ('jsonb', '''[[]]'''), ('jsonb', '''"x"'''), ('jsonb', '''1e400'''), ('jsonb', '''[{"item": 1e400}]'''),
+    ('jsonb', '''[{"item": -1}]'''), ('jsonb', '''[{"item": 900001.5}]'''), ('jsonb', '''[{"item": "sample", "quantity": 0}]'''), ('jsonb', '''[{"item": 900001, "quantity": 1e131071}]'''),
+    ('jsonb', '''[{"item": 900001, "quantity": 1e-9}]'''), ('jsonb', '''[{"item": 900001, "quantity": "1"}]'''), ('jsonb', '''[{"item": {"item": []}}]'''), ('jsonb', '''[{"item": 900001, "amount": 1}]'''),
+    ('jsonb', '(repeat(''['', 5000) || repeat('']'', 5000))::jsonb'), ('jsonb', '(repeat(''{"not":'', 5000) || ''1'' || repeat(''}'', 5000))::jsonb'),
+    ('jsonb', '(''{"group_id": "'' || repeat(''x'', 1000000) || ''"}'')::jsonb'), ('jsonb', '''{"group_id": 1e10}'''), ('jsonb', '(''[{"item": "'' || repeat(''x'', 1000000) || ''"}]'')::jsonb'),
+    ('bigint[]', '''{}'''), ('bigint[]', '''{NULL}'''), ('bigint[]', '''{900001,NULL,900001}'''), ('bigint[]', '''{{900001,900002},{900001,404}}'''), ('bigint[]', '''[5:6]={900001,900002}'''),
+    ('bigint[]', '''{-9223372036854775808,9223372036854775807}'''), ('bigint[]', 'array_fill(900001::bigint, ARRAY[10000])'), ('bigint[]', '''[-2147483648:-2147483647]={900001,900002}'''),
+    ('integer[]', '''{}'''), ('integer[]', '''{NULL}'''), ('integer[]', '''{{900001},{404}}'''), ('integer[]', '''{-2147483648,2147483647}'''),
+    ('numeric[]', '''{}'''), ('numeric[]', '''{NULL,NaN}'''), ('numeric[]', '''{{1},{Infinity}}'''),
+    ('text[]', '''{}'''), ('text[]', '''{NULL}'''), ('text[]', '''{sample,sample}'''), ('text[]', '''{{sample,second},{tier,top}}'''), ('text[]', '''{tier,top}'''), ('text[]', '''{""}'''),
+    ('text[]', 'ARRAY[repeat(''x'', 1000000)]'), ('text[]', 'array_fill(''sample''::text, ARRAY[10000])'),
+    ('customer_groups.segment_rule', '''in SEGMENT ''''sample'''''''), ('customer_groups.segment_rule', '''in SEGMENT ''''tracked'''''''), ('customer_groups.segment_rule', '''in SEGMENT ''''none'''''''), ('customer_groups.segment_rule', '''net_sales > 1e131071'''),
+    ('customer_groups.segment_rule', '''visits IN LAST 2147483647 DAYS >= 1'''), ('customer_groups.segment_rule', '''registered WITHIN 2147483647 DAYS'''), ('customer_groups.segment_rule', '''days_since(registered) > -1e131071'''),
+    ('customer_groups.segment_rule', '''birthday WITHIN NEXT 2147483647 DAYS'''), ('customer_groups.segment_rule', '''registered > ''''5874897-12-31'''''''), ('customer_groups.segment_rule', '''registered > ''''4713-11-24 BC'''''''),
+    ('customer_groups.segment_rule', '''tier OF ''''none'''' = ''''none'''''''), ('customer_groups.segment_rule', '''bought ITEM ''''none'''' >= 1'''), ('customer_groups.segment_rule', '''attribute ''''a'''' > 1e131071'''),
+    ('customer_groups.segment_rule', '(repeat(''NOT ('', 90) || ''ALL'' || repeat('')'', 90))::customer_groups.segment_rule'),
+    ('customer_groups.segment_rule', '(repeat(''NOT ('', 5000) || ''ALL'' || repeat('')'', 5000))::customer_groups.segment_rule'),
+    ('customer_groups.segment_rule', '(''visits IN (1'' || repeat('', 1'', 900) || '')'')::customer_groups.segment_rule'),
+    ('customer_groups.segment_rule', 'repeat(''x'', 1000000)::customer_groups.segment_rule'), ('customer_groups.segment_rule', '''''::customer_groups.segment_rule'),
+    ('customer_groups.sale_kind', '''refund'''), ('customer_groups.sale_kind', '''no_show'''), ('customer_groups.sale_kind', '''pass''');
+INSERT INTO odd SELECT DISTINCT type, 'NULL' FROM odd;
+
+CREATE TEMPORARY TABLE arguments AS
+SELECT p.oid, p.prokind::text AS kind, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
+    format_type(a.type, NULL) AS type
+FROM pg_proc p
+JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+CROSS JOIN LATERAL unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)
+WHERE e.extname = 'customer_groups' AND p.prorettype <> 'trigger'::regtype
+    -- The type's input and output: see sql/segment_rule.sql and script/fuzz.
+    AND NOT 'cstring'::regtype = ANY (p.proargtypes::oid[]) AND NOT 'internal'::regtype = ANY (p.proargtypes::oid[]);
+SELECT is_empty('SELECT DISTINCT type FROM arguments WHERE type NOT IN (SELECT type FROM odd)', 'there are odd values of each type');
+SELECT is_empty('SELECT function, argument FROM arguments WHERE type NOT IN (SELECT argument FROM samples)', 'and good ones');
+
+CREATE FUNCTION pg_temp.call(of_function oid, odd_place int, odd_value text) RETURNS text
+    LANGUAGE sql AS $$
+    SELECT format('%s customer_groups.%I(%s)', CASE min(a.kind) WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, min(a.function),
+        string_agg(format('%s::%s', CASE WHEN a.place = odd_place THEN odd_value ELSE coalesce(n.value, t.value) END, a.type), ', ' ORDER BY a.place))
+    FROM arguments AS a
+    LEFT JOIN samples AS n ON n.argument = a.argument
+    LEFT JOIN samples AS t ON t.argument = a.type
+    WHERE a.oid = of_function
+$$;
+
+-- What is wrong with the outcome; null: nothing.
+CREATE FUNCTION pg_temp.fault_of(statement text) RETURNS text
+    LANGUAGE plpgsql AS $$
+DECLARE
+    message text;
+    detail text;
+    hint text;
+BEGIN
+    -- What waits for long is at fault as well, by no clock that matters.
+    SET LOCAL statement_timeout = '60s';
+    EXECUTE statement;
+    SET CONSTRAINTS ALL IMMEDIATE;
+    RAISE EXCEPTION USING ERRCODE = 'UNDOO';
+EXCEPTION WHEN SQLSTATE 'UNDOO' THEN
+    RETURN NULL;
+WHEN query_canceled THEN
+    RETURN 'it does not end';
+WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    IF SQLSTATE ~ '^(XX|58|57|53|P0|39)' THEN
+        RETURN SQLSTATE || ': ' || message;
+    ELSIF message !~ '^[[:lower:]"]' AND message !~ '^(ON|NULL|RAISE) ' OR message ~ '[.!\n]$' THEN
+        RETURN 'style of the message: ' || left(message, 200);
+    ELSIF detail <> '' AND detail !~ '[.)"]$' OR hint <> '' AND hint !~ '[.]$' THEN
+        RETURN 'style of the detail or hint: ' || left(detail, 200) || ' / ' || left(hint, 200);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+SELECT is(pg_temp.fault_of(pg_temp.call(a.oid, a.place, o.value)), NULL, format('%s(%s => %s)', a.function, a.argument, left(o.value, 60)))
+FROM arguments AS a JOIN odd AS o ON o.type = a.type
+ORDER BY a.function, a.place, o.value;
+SELECT ok((SELECT count(*) > 1500 FROM arguments AS a JOIN odd AS o ON o.type = a.type), 'there were many');
+
+-- And all arguments odd at once, the same number in the lists of odd values for each.
+SELECT is(pg_temp.fault_of(format('%s customer_groups.%I(%s)', CASE a.kind WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, a.function,
+        string_agg((SELECT format('%s::%s', o.values[1 + (n * 7 + a.place) % cardinality(o.values)], a.type)
+                    FROM (SELECT array_agg(value ORDER BY value) AS values FROM odd WHERE odd.type = a.type) AS o), ', ' ORDER BY a.place))),
+    NULL, format('%s, all odd, %s', a.function, n))
+FROM arguments AS a, generate_series(0, 9) AS n
+GROUP BY a.oid, a.kind, a.function, n
+ORDER BY a.function, n;
+
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'nothing is left of it');
+SELECT * FROM finish();
+ROLLBACK;
