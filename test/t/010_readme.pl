@@ -1,5 +1,7 @@
-# Every SQL block of README.md runs, in order, in one new database as an unprivileged role, and what
-# it shows is what the text block after it says. The rights that it names are enough, and no more.
+# Every SQL block of README.md and of each file in docs runs, in order, in a new database for each file as an
+# unprivileged role, and what it shows is what the text block after it says. Functions in tables exist, links
+# lead somewhere, and the picture of the schema has every table and column. The rights that README.md names are
+# enough, and no more.
 use strict;
 use warnings;
 
@@ -8,7 +10,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $readme = slurp_file("$FindBin::Bin/../../README.md");
+my $tree = "$FindBin::Bin/../..";
+my @files = ('README.md', map { s{^\Q$tree/\E}{}r } sort glob "$tree/docs/*.md");
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
 $node->start;
@@ -17,8 +20,6 @@ $node->safe_psql(
 		CREATE ROLE shop_owner LOGIN;
 		CREATE ROLE till LOGIN;
 		CREATE ROLE backend LOGIN});
-$node->safe_psql('postgres', 'CREATE DATABASE shop');
-$node->safe_psql('postgres', 'GRANT CREATE ON DATABASE shop TO shop_owner');
 
 # Blanks and rules differ with the width of columns; a reader does not count them.
 sub normalised
@@ -32,50 +33,81 @@ sub normalised
 	return $text;
 }
 
-my @blocks;
-while ($readme =~ /^(```|~~~)(\w*)[^\n]*\n(.*?)^\1$/msg)
+for my $file (@files)
 {
-	my ($kind, $text) = ($2, $3);
-	my $line = 1 + ($` =~ tr/\n//);
-	if ($kind eq 'sql')
+	my $document = slurp_file("$tree/$file");
+	my $database = $file eq 'README.md' ? 'shop' : $file =~ s{.*/|\.md$}{}gr;
+	my @blocks;
+
+	while ($document =~ /^(```|~~~)(\w*)[^\n]*\n(.*?)^\1$/msg)
 	{
-		push @blocks, { line => $line, sql => $text };
+		my ($kind, $text) = ($2, $3);
+		my $line = 1 + ($` =~ tr/\n//);
+		if ($kind eq 'sql')
+		{
+			push @blocks, { line => $line, sql => $text };
+		}
+		elsif ($kind eq 'text')
+		{
+			$blocks[-1]{shown} = $text;
+		}
 	}
-	elsif ($kind eq 'text')
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql('postgres', "GRANT CREATE ON DATABASE $database TO shop_owner");
+	cmp_ok(scalar @blocks, '>', 10, 'README.md has SQL blocks') if $file eq 'README.md';
+
+	# One session for all of them, as a reader would have.
+	my $script = '';
+	$script .= "\\echo <<block $_>>\n$blocks[$_]{sql}" for 0 .. $#blocks;
+	my ($stdout, $stderr) = ('', '');
+	IPC::Run::run(
+		[
+			$node->installed_command('psql'), '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-P', 'pager=off',
+			'-d', $node->connstr($database), '-U', 'shop_owner'
+		],
+		'<', \$script, '>', \$stdout, '2>', \$stderr);
+	unlike($stderr, qr/ERROR|FATAL/, "$file: no block fails") or diag($stderr);
+
+	my @shown = split /^<<block \d+>>\n/m, $stdout;
+	shift @shown;
+	for my $i (0 .. $#blocks)
 	{
-		$blocks[-1]{shown} = $text;
+		my $block = $blocks[$i];
+		is(normalised($shown[$i] // 'not reached'),
+			normalised($block->{shown} // ''), "$file line $block->{line}");
+	}
+
+	# The functions in its tables exist.
+	for my $name (map { /`(\w+)\(/g } $document =~ /^\|([^|]*)\|/mg)
+	{
+		is( $node->safe_psql('shop', qq{
+				SELECT count(*) > 0 FROM pg_catalog.pg_proc
+				WHERE proname = '$name' AND pronamespace = 'customer_groups'::regnamespace}),
+			't', "$file: function $name");
+	}
+
+	# So do the files and headings that it leads to.
+	my $folder = $file =~ s{[^/]*$}{}r;
+	while ($document =~ /\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)
+	{
+		my ($to, $anchor) = ($1 eq '' ? $file : "$folder$1", $2);
+		ok(-e "$tree/$to", "$file: link to $to");
+		next if !defined $anchor || !-f "$tree/$to";
+		my @anchors = map { lc s/[^\w\- ]//gr =~ s/ /-/gr } slurp_file("$tree/$to") =~ /^#+ (.*)$/mg;
+		ok((grep { $_ eq $anchor } @anchors), "$file: link to $to#$anchor");
 	}
 }
-cmp_ok(scalar @blocks, '>', 10, 'README.md has SQL blocks');
 
-# One session for all of them, as a reader would have.
-my $script = '';
-$script .= "\\echo <<block $_>>\n$blocks[$_]{sql}" for 0 .. $#blocks;
-my ($stdout, $stderr) = ('', '');
-IPC::Run::run(
-	[
-		$node->installed_command('psql'), '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-P', 'pager=off',
-		'-d', $node->connstr('shop'), '-U', 'shop_owner'
-	],
-	'<', \$script, '>', \$stdout, '2>', \$stderr);
-unlike($stderr, qr/ERROR|FATAL/, 'no block fails') or diag($stderr);
-
-my @shown = split /^<<block \d+>>\n/m, $stdout;
-shift @shown;
-for my $i (0 .. $#blocks)
+# The picture of the schema is of this schema.
+my $picture = slurp_file("$tree/docs/schema.svg");
+for my $name (
+	split /\n/,
+	$node->safe_psql('shop', q{
+		SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'customer_groups'::regnamespace AND c.relkind = 'r'
+		UNION SELECT a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+		WHERE c.relnamespace = 'customer_groups'::regnamespace AND c.relkind = 'r'}))
 {
-	my $block = $blocks[$i];
-	is(normalised($shown[$i] // 'not reached'),
-		normalised($block->{shown} // ''), "README.md line $block->{line}");
-}
-
-# The functions in its tables exist.
-for my $name (map { /`(\w+)\(/g } $readme =~ /^\|([^|]*)\|/mg)
-{
-	is( $node->safe_psql('shop', qq{
-			SELECT count(*) > 0 FROM pg_catalog.pg_proc
-			WHERE proname = '$name' AND pronamespace = 'customer_groups'::regnamespace}),
-		't', "function $name");
+	like($picture, qr/>\Q$name\E</, "docs/schema.svg has $name");
 }
 
 # What it says of rights.
