@@ -1,5 +1,5 @@
 -- The peers of sales: a plain table of the same shape, keys and foreign keys, and one whose trigger,
--- written by hand, keeps the same facts and tiers. Every customer begins with one sale, so that net
+-- written by hand, keeps the same facts, tiers and ten tracked segments, which load_default_segments() makes. Every customer begins with one sale, so that net
 -- sales are spread evenly from 0 to 5,000 and about one sale in twenty brings a new tier.
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
@@ -16,6 +16,10 @@ FROM customer_groups.customer_facts f CROSS JOIN LATERAL (
 	ORDER BY g.upgrade_threshold DESC LIMIT 1) t
 ORDER BY 1;
 RESET session_replication_role;
+SELECT customer_groups.load_default_segments(vip_sales => 3000) \g /dev/null
+UPDATE customer_groups.segments SET tracked = true;
+CALL customer_groups.fill_segments(10000);
+SELECT customer_groups.advance_segments() \g /dev/null
 
 CREATE TABLE bench.plain_sales (LIKE customer_groups.sales INCLUDING ALL,
 	FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
@@ -37,12 +41,16 @@ CREATE TABLE bench.own_members (LIKE customer_groups.members INCLUDING ALL,
 	FOREIGN KEY (group_id) REFERENCES customer_groups.groups);
 INSERT INTO bench.own_members SELECT * FROM customer_groups.members ORDER BY customer_id, group_id;
 CREATE TABLE bench.own_events (LIKE customer_groups.events INCLUDING ALL);
+CREATE TABLE bench.own_segment_members (LIKE customer_groups.segment_members INCLUDING ALL);
+INSERT INTO bench.own_segment_members SELECT * FROM customer_groups.segment_members ORDER BY customer_id, segment_id;
 
 CREATE FUNCTION bench.book() RETURNS trigger
 	LANGUAGE plpgsql
 	AS $$
 DECLARE
 	visit int := (NEW.kind = 'product')::int;
+	facts bench.own_facts;
+	today date := (now() AT TIME ZONE 'UTC')::date;
 	total numeric;
 	skip boolean;
 	earned record;
@@ -58,7 +66,39 @@ BEGIN
 		first_visit_at = CASE visit WHEN 1 THEN least(first_visit_at, NEW.sold_at) ELSE first_visit_at END,
 		last_visit_at = CASE visit WHEN 1 THEN greatest(last_visit_at, NEW.sold_at) ELSE last_visit_at END
 	WHERE customer_id = NEW.customer_id
-	RETURNING net_sales, skip_auto_upgrade INTO total, skip;
+	RETURNING * INTO facts;
+	total := facts.net_sales;
+	skip := facts.skip_auto_upgrade;
+
+	WITH holds AS MATERIALIZED (
+		SELECT v.id
+		FROM (VALUES (1, true),
+			(2, facts.prepaid_purchases > 0 OR facts.pass_purchases > 0),
+			(3, facts.prepaid_purchases = 0 AND facts.pass_purchases = 0),
+			(4, facts.visits >= 1 AND today - (facts.registered_at AT TIME ZONE 'UTC')::date BETWEEN 0 AND 30),
+			(5, facts.no_shows >= 1),
+			(6, facts.net_sales >= 3000 AND facts.visits >= 10),
+			(7, today - (facts.last_visit_at AT TIME ZONE 'UTC')::date >= 180),
+			(8, facts.visits >= 2 OR today - (facts.last_visit_at AT TIME ZONE 'UTC')::date >= 30),
+			(9, extract(month FROM facts.birth_date) = extract(month FROM today)),
+			(10, facts.visits <= 0 AND today - (facts.registered_at AT TIME ZONE 'UTC')::date BETWEEN 0 AND 30)) AS v (id, holds)
+		WHERE v.holds
+	), gone AS (
+		DELETE FROM bench.own_segment_members m
+		WHERE m.customer_id = NEW.customer_id AND NOT EXISTS (SELECT FROM holds h WHERE h.id = m.segment_id)
+		RETURNING m.segment_id
+	), added AS (
+		INSERT INTO bench.own_segment_members (segment_id, customer_id, entered_at)
+		SELECT h.id, NEW.customer_id, clock_timestamp() FROM holds h
+		WHERE NOT EXISTS (SELECT FROM bench.own_segment_members m
+						  WHERE m.customer_id = NEW.customer_id AND m.segment_id = h.id)
+		RETURNING segment_id
+	)
+	INSERT INTO bench.own_events (kind, customer_id, segment_id, detail)
+	SELECT c.kind, NEW.customer_id, s.id, jsonb_build_object('code', s.code, 'name', s.name, 'effective_at', clock_timestamp())
+	FROM (SELECT 'segment_left', segment_id FROM gone UNION ALL SELECT 'segment_entered', segment_id FROM added) c (kind, segment_id)
+	JOIN customer_groups.segments s ON s.id = c.segment_id;
+
 	IF skip THEN
 		RETURN NULL;
 	END IF;
