@@ -98,7 +98,9 @@ cg_stamps_init(void)
 }
 
 /*
- * Whether a snapshot would see just what the remembered one saw.
+ * Whether a snapshot would see just the stamps that the remembered one saw.  Up to
+ * which command it sees what this transaction has done makes no difference as long
+ * as that left none.
  */
 static bool
 same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
@@ -106,8 +108,9 @@ same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
 	int nxids = snapshot->xcnt + Max(snapshot->subxcnt, 0);
 
 	return key->lxid == cg_local_xid() && key->aborts == subxact_aborts &&
-		   key->curcid == snapshot->curcid && key->xmin == snapshot->xmin &&
-		   key->xmax == snapshot->xmax && key->in_recovery == snapshot->takenDuringRecovery &&
+		   (key->curcid == snapshot->curcid || left.lxid != key->lxid) &&
+		   key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
+		   key->in_recovery == snapshot->takenDuringRecovery &&
 		   key->overflowed == snapshot->suboverflowed && key->nxids == nxids &&
 		   (snapshot->xcnt == 0 ||
 			memcmp(key->xids, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0) &&

@@ -117,8 +117,12 @@ add_date_metric(Query *query, CgRuleMetric metric, int64 distance)
 			add_distance(query, "customer_groups.customer_facts f", "first_visit_at", "", distance);
 			break;
 		case CG_METRIC_LAST_VISIT:
-			/* Who has come since then comes up for nothing. */
-			add_distance(query, "customer_groups.sales f", "sold_at",
+			add_distance(query,
+						 "customer_groups.sales f "
+						 "JOIN customer_groups.customer_facts v "
+						 "	ON v.customer_id OPERATOR(pg_catalog.=) f.customer_id "
+						 "		AND v.last_visit_at OPERATOR(pg_catalog.=) f.sold_at",
+						 "sold_at",
 						 "f.kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind AND ",
 						 distance);
 			break;
@@ -135,7 +139,10 @@ add_window(Query *query, int32 days)
 	add_distance(query, "customer_groups.sales f", "sold_at", "", (int64) days + 1);
 }
 
-/* days_since(...) changes its answer at each value, or on the day after. */
+/*
+ * days_since(...) changes its answer at a value, or on the day after, as the
+ * operator says; between two days where the value is not a whole number.
+ */
 static void
 add_days_since(Query *query, const CgRuleNode *node)
 {
@@ -143,7 +150,11 @@ add_days_since(Query *query, const CgRuleNode *node)
 
 	for (int i = 0; i < node->nargs; i++, value = cg_rule_next_value(node, value))
 	{
-		Datum floor = DirectFunctionCall1(numeric_floor, cg_rule_value_datum(node, value));
+		Datum number = cg_rule_value_datum(node, value);
+		Datum floor = DirectFunctionCall1(numeric_floor, number);
+		bool  whole = DatumGetBool(DirectFunctionCall2(numeric_eq, number, floor));
+		bool  at = true;
+		bool  after = true;
 		bool  small = DatumGetBool(
 			 DirectFunctionCall2(numeric_le, DirectFunctionCall1(numeric_abs, floor),
 								 NumericGetDatum(int64_to_numeric(MOST_DAYS))));
@@ -151,9 +162,28 @@ add_days_since(Query *query, const CgRuleNode *node)
 
 		if (!small)
 			continue;
+		switch ((CgRuleOp) node->op)
+		{
+			case CG_OP_GE:
+			case CG_OP_LT:
+				after = false;
+				break;
+			case CG_OP_GT:
+			case CG_OP_LE:
+				at = false;
+				break;
+			case CG_OP_BETWEEN:
+				at = i == 0;
+				after = i == 1;
+				break;
+			default:
+				break;
+		}
 		distance = DatumGetInt64(DirectFunctionCall1(numeric_int8, floor));
-		add_date_metric(query, node->metric, distance);
-		add_date_metric(query, node->metric, distance + 1);
+		if (at && whole)
+			add_date_metric(query, node->metric, distance);
+		if (after || !whole)
+			add_date_metric(query, node->metric, distance + 1);
 	}
 }
 
