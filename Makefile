@@ -146,6 +146,12 @@ src/segments/segment_rule_gram.bc src/segments/segment_rule_scan.bc: src/segment
 # Objects are made anew when a header or the version changes.
 $(OBJS) $(OBJS:.o=.bc): $(filter-out %_gram.h,$(wildcard $(tree)/src/*.h $(tree)/src/*/*.h)) $(EXTENSION).control
 
+# The archive for PGXN, of what is committed.
+DISTVERSION := $(shell sed -n '1,/"provides"/s/^ *"version": "\(.*\)",/\1/p' $(tree)/META.json)
+.PHONY: dist
+dist:
+	git -C $(tree) archive --format=zip --prefix=$(EXTENSION)-$(DISTVERSION)/ -o $(CURDIR)/$(EXTENSION)-$(DISTVERSION).zip HEAD
+
 .PHONY: installcheck-setup
 installcheck-setup:
 	'$(bindir)/psql' -X -q -o /dev/null -d postgres -v dbname=$(CONTRIB_TESTDB) -f $(tree)/test/setup.sql
