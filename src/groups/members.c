@@ -126,7 +126,8 @@ static CgStatement insert_moves = {
 	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
 		   "SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("
-		   "	'ladder', m.ladder, 'from', f.code, 'from_id', nullif(m.replaced_id, 0), "
+		   "	'ladder', m.ladder, 'from', f.code, 'from_id', "
+		   "		CASE WHEN m.replaced_id OPERATOR(pg_catalog.<>) 0 THEN m.replaced_id END, "
 		   "	'to', t.code) "
 		   "	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "
 		   "		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "

@@ -86,23 +86,29 @@ begin_branch(Query *query)
 /*
  * Adds those for whom a time of theirs is so many days ago on one of the days.
  * source is what is selected from, with the alias f for what has the column;
- * condition, if any, ends in AND.
+ * condition, if any, ends in AND.  The range for the index is a day wider at both
+ * ends: where clocks were put back over midnight, a day is in two pieces.
  */
 static void
 add_distance(Query *query, const char *source, const char *column, const char *condition,
 			 int64 distance)
 {
+	char *day;
+
 	if (distance > MOST_DAYS || distance < -MOST_DAYS)
 		return;
 	begin_branch(query);
+	day = psprintf(
+		"pg_catalog.timezone(%s, f.%s)::pg_catalog.date OPERATOR(pg_catalog.+) (" INT64_FORMAT ")",
+		query->timezone, column, distance);
 	appendStringInfo(&query->sql,
-					 "SELECT f.customer_id, pg_catalog.timezone(%s, f.%s)::pg_catalog.date "
-					 "OPERATOR(pg_catalog.+) (" INT64_FORMAT ") "
-					 "FROM %s WHERE %sf.%s OPERATOR(pg_catalog.>=) %s "
-					 "AND f.%s OPERATOR(pg_catalog.<) %s",
-					 query->timezone, column, distance, source, condition, column,
-					 start_literal(query, (int64) query->from + 1 - distance), column,
-					 start_literal(query, (int64) query->upto + 1 - distance));
+					 "SELECT f.customer_id, %s FROM %s WHERE %sf.%s OPERATOR(pg_catalog.>=) %s "
+					 "AND f.%s OPERATOR(pg_catalog.<) %s "
+					 "AND %s OPERATOR(pg_catalog.>) %s AND %s OPERATOR(pg_catalog.<=) %s",
+					 day, source, condition, column,
+					 start_literal(query, (int64) query->from - distance), column,
+					 start_literal(query, (int64) query->upto + 2 - distance), day,
+					 day_literal(query->from), day, day_literal(query->upto));
 }
 
 static void

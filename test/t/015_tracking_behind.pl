@@ -346,6 +346,23 @@ run(q{UPDATE segments SET tracked = false});
 is(run('SELECT count(*) FROM segment_members; SELECT * FROM check_integrity()'), '0', 'nothing is stored of what is not tracked');
 run('UPDATE segments SET tracked = true; CALL fill_segments()');
 
+# In St. John's clocks were put back from 0:01 on 2010-11-07: a part of the day before came after midnight.
+run(q{
+	BEGIN;
+	UPDATE settings SET timezone = 'America/St_Johns';
+	INSERT INTO customers (id, registered_at) VALUES (7001, '2010-11-07 02:30:30+00'), (7002, '2010-11-07 02:45+00'), (7003, '2010-11-07 03:45+00');
+	DO $$ BEGIN EXECUTE format($f$UPDATE segments SET rule = 'registered WITHIN %s DAYS' WHERE code = 'new'$f$,
+		(now() AT TIME ZONE 'America/St_Johns')::date - date '2010-11-06'); END $$;
+	COMMIT;
+	CALL fill_segments();
+	SELECT advance_segments()});
+is(run(q{SELECT customer_id FROM segment_members WHERE customer_id > 7000 AND segment_id = (SELECT id FROM segments WHERE code = 'new') ORDER BY 1}), "7001\n7002\n7003", 'a day in two pieces');
+run(q{SELECT advance_segments(now() + interval '1 day')});
+is(run(q{SELECT customer_id FROM segment_members WHERE customer_id > 7000 AND segment_id = (SELECT id FROM segments WHERE code = 'new') ORDER BY 1;
+	SELECT * FROM check_integrity()}), "7001\n7003", 'and both have passed a day later');
+run(qq{UPDATE settings SET timezone = '$zone'; DELETE FROM segment_tracking; UPDATE customer_facts SET tracked_on = current_date;
+	UPDATE segments SET rule = 'registered WITHIN 9 DAYS AND visits >= 1' WHERE code = 'new'; UPDATE segments SET tracked = false; UPDATE segments SET tracked = true; CALL fill_segments()});
+
 # ---------------------------------------------------------------------------------------------
 # Another search_path
 # ---------------------------------------------------------------------------------------------
