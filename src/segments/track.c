@@ -17,7 +17,10 @@
  * The state before the statement is read under the latest snapshot with the
  * command number of the statement's own snapshot: it sees all that others have
  * committed up to the lock, and of this transaction all but the statement and
- * what followed from it.
+ * what followed from it.  A customer is brought to a day once: the triggers of
+ * further tables that a statement changes find it there (brought_to).  Where a
+ * trigger of the shop's runs a statement of its own before ours has booked the
+ * outer one, the state before is the one before the inner statement.
  *
  * A customer's answers are good for the day that it has reached: the later of
  * facts.tracked_on and segment_tracking.reached_on, the day up to which
