@@ -27,7 +27,7 @@ FROM (VALUES
      'SELECT customer_groups.segments_of(900001)'),
     ('ALTER TABLE customer_groups.segments ALTER rule DROP NOT NULL',
      'SELECT customer_groups.segments_of(900001)'),
-    ('ALTER TABLE customer_groups.segments DROP CONSTRAINT segments_color_check, ALTER color DROP DEFAULT, ALTER color TYPE int USING 7',
+    ('ALTER TABLE customer_groups.segments RENAME color TO hue; ALTER TABLE customer_groups.segments ADD color int NOT NULL DEFAULT 7',
      'SELECT customer_groups.segments_of(900001)'),
     ('ALTER TABLE customer_groups.segments ALTER show_label DROP DEFAULT, ALTER show_label TYPE text',
      'SELECT customer_groups.segments_of(900001)'),
