@@ -132,7 +132,7 @@ $(install_script): $(SQL) $(EXTENSION).control
 $(UPGRADES): $(EXTENSION)--%: upgrade/% src/catalog/finish.sql
 	cat $^ > $@
 
-# Keeps the install script of a version that is released; test/t/015_upgrade.pl begins with it.
+# Keeps the install script of a version that is released; test/t/020_upgrade.pl begins with it.
 .PHONY: freeze
 freeze: $(install_script)
 	cp $(install_script) $(tree)/test/upgrade/

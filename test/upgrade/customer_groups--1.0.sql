@@ -1,7 +1,11 @@
 \echo Use "CREATE EXTENSION customer_groups" to load this file. \quit
 
--- The schema must be empty of code: an object of somebody else in it could
--- be picked up by the names that this script resolves.
+-- What this script does not qualify is pg_catalog's, never the schema's own, where
+-- somebody else could have put what fits better. String literals with a backslash
+-- are written E'': how others read is a setting of the session.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- The schema must be empty of code, and nobody else's, who could put some into it.
 DO $$
 BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_proc
@@ -14,6 +18,20 @@ BEGIN
 		RAISE EXCEPTION 'schema "customer_groups" is not empty'
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'Drop or rename what is in the schema, then create the extension again.';
+	END IF;
+	-- To a superuser, who restores it, it may belong to whom the extension will not.
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
+			   WHERE n.nspname OPERATOR(pg_catalog.=) 'customer_groups'
+				AND n.nspowner OPERATOR(pg_catalog.<>) '@extowner@'::pg_catalog.regrole
+				AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r
+						 WHERE r.oid OPERATOR(pg_catalog.=) '@extowner@'::pg_catalog.regrole))
+	THEN
+		RAISE EXCEPTION 'schema "customer_groups" belongs to another role'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = pg_catalog.format('Its owner is %s, and the extension would belong to %s.',
+					(SELECT n.nspowner::pg_catalog.regrole FROM pg_catalog.pg_namespace n
+					 WHERE n.nspname OPERATOR(pg_catalog.=) 'customer_groups'), '@extowner@'),
+				HINT = 'Drop the schema: it is created with the extension.';
 	END IF;
 	IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
 		RAISE EXCEPTION 'customer_groups needs a database in UTF8'
@@ -104,7 +122,7 @@ CREATE TABLE customer_groups.stores (
 	CONSTRAINT stores_pkey PRIMARY KEY (id),
 	CONSTRAINT stores_code_key UNIQUE (code),
 	CONSTRAINT stores_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT stores_name_check CHECK (name ~ '\S'),
+	CONSTRAINT stores_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT stores_currency_check CHECK (customer_groups.currency_digits(currency) IS NOT NULL),
 	CONSTRAINT stores_timezone_check CHECK (customer_groups.is_timezone(timezone))
 );
@@ -134,7 +152,7 @@ CREATE TABLE customer_groups.brands (
 	CONSTRAINT brands_pkey PRIMARY KEY (id),
 	CONSTRAINT brands_code_key UNIQUE (code),
 	CONSTRAINT brands_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT brands_name_check CHECK (name ~ '\S')
+	CONSTRAINT brands_name_check CHECK (name ~ '[^[:space:]]')
 );
 CREATE TRIGGER set_default_code BEFORE INSERT ON customer_groups.brands
 	FOR EACH ROW WHEN (NEW.code IS NULL) EXECUTE FUNCTION customer_groups.set_default_code();
@@ -151,7 +169,7 @@ CREATE TABLE customer_groups.categories (
 	CONSTRAINT categories_pkey PRIMARY KEY (id),
 	CONSTRAINT categories_code_key UNIQUE (code),
 	CONSTRAINT categories_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT categories_name_check CHECK (name ~ '\S'),
+	CONSTRAINT categories_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES customer_groups.categories
 );
 CREATE INDEX categories_parent_id_idx ON customer_groups.categories (parent_id);
@@ -190,9 +208,9 @@ CREATE TABLE customer_groups.items (
 	min_price numeric,
 	CONSTRAINT items_pkey PRIMARY KEY (id),
 	CONSTRAINT items_external_id_key UNIQUE (external_id),
-	CONSTRAINT items_external_id_check CHECK (external_id ~ '\S'),
-	CONSTRAINT items_sku_check CHECK (sku ~ '\S'),
-	CONSTRAINT items_name_check CHECK (name ~ '\S'),
+	CONSTRAINT items_external_id_check CHECK (external_id ~ '[^[:space:]]'),
+	CONSTRAINT items_sku_check CHECK (sku ~ '[^[:space:]]'),
+	CONSTRAINT items_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT items_price_check CHECK (customer_groups.is_money(price)),
 	CONSTRAINT items_min_price_check CHECK (customer_groups.is_money(min_price)),
 	CONSTRAINT items_brand_id_fkey FOREIGN KEY (brand_id) REFERENCES customer_groups.brands
@@ -253,10 +271,10 @@ CREATE TABLE customer_groups.customers (
 	recorded_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT customers_pkey PRIMARY KEY (id),
 	CONSTRAINT customers_external_id_key UNIQUE (external_id),
-	CONSTRAINT customers_external_id_check CHECK (external_id ~ '\S'),
-	CONSTRAINT customers_name_check CHECK (name ~ '\S'),
-	CONSTRAINT customers_email_check CHECK (email ~ '\S'),
-	CONSTRAINT customers_phone_check CHECK (phone ~ '\S'),
+	CONSTRAINT customers_external_id_check CHECK (external_id ~ '[^[:space:]]'),
+	CONSTRAINT customers_name_check CHECK (name ~ '[^[:space:]]'),
+	CONSTRAINT customers_email_check CHECK (email ~ '[^[:space:]]'),
+	CONSTRAINT customers_phone_check CHECK (phone ~ '[^[:space:]]'),
 	CONSTRAINT customers_birth_date_check CHECK (isfinite(birth_date)),
 	CONSTRAINT customers_registered_at_check CHECK (isfinite(registered_at)),
 	CONSTRAINT customers_attributes_check CHECK (jsonb_typeof(attributes) = 'object'),
@@ -284,7 +302,7 @@ CREATE TABLE customer_groups.ladders (
 	grace interval NOT NULL DEFAULT '0 days',
 	CONSTRAINT ladders_pkey PRIMARY KEY (code),
 	CONSTRAINT ladders_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT ladders_name_check CHECK (name ~ '\S'),
+	CONSTRAINT ladders_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT ladders_measure_check CHECK (measure IN ('net_sales', 'visits')),
 	CONSTRAINT ladders_period_check CHECK (period >= interval '1 day' AND period <= interval '100 years'),
 	CONSTRAINT ladders_downgrade_check CHECK (downgrade IN ('never', 'at_review')),
@@ -311,7 +329,7 @@ CREATE TABLE customer_groups.events (
 	app_actor text DEFAULT nullif(current_setting('customer_groups.actor', true), ''),
 	detail jsonb NOT NULL DEFAULT '{}',
 	CONSTRAINT events_pkey PRIMARY KEY (id),
-	CONSTRAINT events_kind_check CHECK (kind ~ '\S'),
+	CONSTRAINT events_kind_check CHECK (kind ~ '[^[:space:]]'),
 	CONSTRAINT events_detail_check CHECK (jsonb_typeof(detail) = 'object')
 );
 CREATE INDEX events_customer_id_idx ON customer_groups.events (customer_id, id);
@@ -360,7 +378,7 @@ CREATE TABLE customer_groups.groups (
 	CONSTRAINT groups_pkey PRIMARY KEY (id),
 	CONSTRAINT groups_code_key UNIQUE (code),
 	CONSTRAINT groups_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT groups_name_check CHECK (name ~ '\S'),
+	CONSTRAINT groups_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT groups_starts_on_check CHECK (isfinite(starts_on)),
 	CONSTRAINT groups_ends_on_check CHECK (isfinite(ends_on) AND ends_on >= starts_on),
 	CONSTRAINT groups_upgrade_threshold_check CHECK (upgrade_threshold >= 0 AND upgrade_threshold < 'Infinity'),
@@ -496,7 +514,7 @@ CREATE TABLE customer_groups.sales (
 	CONSTRAINT sales_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customer_groups.customers,
 	CONSTRAINT sales_store_id_fkey FOREIGN KEY (store_id) REFERENCES customer_groups.stores,
 	CONSTRAINT sales_refund_of_fkey FOREIGN KEY (customer_id, refund_of) REFERENCES customer_groups.sales,
-	CONSTRAINT sales_external_id_check CHECK (external_id ~ '\S'),
+	CONSTRAINT sales_external_id_check CHECK (external_id ~ '[^[:space:]]'),
 	CONSTRAINT sales_refund_of_check CHECK (refund_of IS NULL OR (kind = 'refund' AND refund_of <> id)),
 	CONSTRAINT sales_amount_check CHECK (CASE WHEN kind = 'refund' THEN amount > '-Infinity' AND amount <= 0
 											  ELSE amount >= 0 AND amount < 'Infinity' END),
@@ -823,7 +841,7 @@ CREATE TABLE customer_groups.segments (
 	CONSTRAINT segments_pkey PRIMARY KEY (id),
 	CONSTRAINT segments_code_key UNIQUE (code),
 	CONSTRAINT segments_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT segments_name_check CHECK (name ~ '\S'),
+	CONSTRAINT segments_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT segments_color_check CHECK (color ~ '^#[0-9a-fA-F]{6}$'),
 	CONSTRAINT segments_pending_since_check CHECK (pending_since IS NULL OR (tracked AND isfinite(pending_since))),
 	CONSTRAINT segments_recorded_at_check CHECK (isfinite(recorded_at))
@@ -889,7 +907,7 @@ CREATE TABLE customer_groups.promotions (
 	CONSTRAINT promotions_pkey PRIMARY KEY (id),
 	CONSTRAINT promotions_code_key UNIQUE (code),
 	CONSTRAINT promotions_code_check CHECK (code = btrim(code) AND code <> ''),
-	CONSTRAINT promotions_name_check CHECK (name ~ '\S'),
+	CONSTRAINT promotions_name_check CHECK (name ~ '[^[:space:]]'),
 	CONSTRAINT promotions_kind_check CHECK (kind IN ('percent', 'amount', 'fixed_price')),
 	CONSTRAINT promotions_value_check CHECK (customer_groups.is_money(value) AND (kind <> 'percent' OR value <= 100)),
 	CONSTRAINT promotions_level_check CHECK (level IN ('item', 'order') AND (level = 'item' OR kind <> 'fixed_price')),
@@ -1914,7 +1932,7 @@ BEGIN
 		WHERE e.entry[1] ~ '[^ ]'
 	), forms AS (
 		SELECT n.place, n.address, customer_groups.search_form(n.address) AS form,
-			n.address ~ '^[^\s@<>(),;:"\\]+@[^\s@<>(),;:"\\.]+(\.[^\s@<>(),;:"\\.]+)*$' AS valid
+			n.address ~ E'^[^\\s@<>(),;:"\\\\]+@[^\\s@<>(),;:"\\\\.]+(\\.[^\\s@<>(),;:"\\\\.]+)*$' AS valid
 		FROM entries n
 	), places AS (
 		SELECT f.place, f.address, f.form, f.valid,
