@@ -57,7 +57,7 @@ CREATE FUNCTION customer_groups.name_subject(row_value jsonb) RETURNS jsonb
 		|| CASE WHEN row_value ? 'store_id' THEN coalesce(
 				(SELECT jsonb_build_object('store_code', s.code)
 				 FROM customer_groups.stores s WHERE s.id = (row_value ->> 'store_id')::int), '{}') ELSE '{}' END;
-COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches.';
+COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches; null for null.';
 
 -- Before the row itself, so that its code can still be written into the events.
 CREATE FUNCTION customer_groups.delete_attachments() RETURNS trigger

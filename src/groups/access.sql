@@ -7,6 +7,10 @@
 CREATE VIEW customer_groups.access_marks AS
 	SELECT false AS "view", false AS members, false AS edit, false AS sell;
 COMMENT ON VIEW customer_groups.access_marks IS 'The right to read a column marks a role that holds the level of that name; see access_levels.';
+COMMENT ON COLUMN customer_groups.access_marks."view" IS 'Read by who holds the level view.';
+COMMENT ON COLUMN customer_groups.access_marks.members IS 'Read by who holds the level members.';
+COMMENT ON COLUMN customer_groups.access_marks.edit IS 'Read by who holds the level edit.';
+COMMENT ON COLUMN customer_groups.access_marks.sell IS 'Read by who holds the level sell.';
 
 -- What each level gives beyond those that it includes: a table with the
 -- privileges on it and, where not the whole table, the columns; or a function.
@@ -209,6 +213,8 @@ CREATE VIEW customer_groups.access_levels WITH (security_invoker) AS
 	FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) x
 	WHERE a.attrelid = 'customer_groups.access_marks'::regclass AND a.attnum > 0 AND x.privilege_type = 'SELECT';
 COMMENT ON VIEW customer_groups.access_levels IS 'The access levels that roles hold: view, members, edit, sell.';
+COMMENT ON COLUMN customer_groups.access_levels.role IS 'Role.';
+COMMENT ON COLUMN customer_groups.access_levels.level IS 'Level that it holds; levels that this one includes have no row.';
 
 -- Grants to or revokes from a role what a level gives.
 CREATE FUNCTION customer_groups.apply_level(role regrole, level text, give boolean) RETURNS void
@@ -224,7 +230,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.apply_level(regrole, text, boolean) IS 'Grants or revokes the privileges of one level, without those that it includes.';
+COMMENT ON FUNCTION customer_groups.apply_level(regrole, text, boolean) IS 'Grants or revokes the privileges of one level, without those that it includes; nothing for a null level.';
 
 CREATE FUNCTION customer_groups.grant_access(role regrole, level text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -319,6 +319,11 @@ CREATE VIEW customer_groups.enrollable_groups WITH (security_invoker) AS
 		AND g.starts_on <= (SELECT customer_groups.shop_today())
 		AND (g.ends_on IS NULL OR g.ends_on >= (SELECT customer_groups.shop_today()));
 COMMENT ON VIEW customer_groups.enrollable_groups IS 'Groups that customers may enroll in today, by the settings'' time zone; never tiers.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.code IS 'Group''s code, for enroll().';
+COMMENT ON COLUMN customer_groups.enrollable_groups.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.description IS 'Its description; null: none.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.starts_on IS 'First day in effect.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.ends_on IS 'Last day in effect; null: no end.';
 
 CREATE FUNCTION customer_groups.enroll(customer_id bigint, group_codes text[]) RETURNS int
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -426,6 +431,11 @@ CREATE VIEW customer_groups.group_stores WITH (security_invoker) AS
 	CROSS JOIN customer_groups.stores s
 	LEFT JOIN customer_groups.group_store_pricing p ON p.group_id = g.id AND p.store_id = s.id;
 COMMENT ON VIEW customer_groups.group_stores IS 'For each group and store: whether the group counts for prices there, and whose answer that is (''store'' or ''group'').';
+COMMENT ON COLUMN customer_groups.group_stores.group_code IS 'Group.';
+COMMENT ON COLUMN customer_groups.group_stores.store_id IS 'Store.';
+COMMENT ON COLUMN customer_groups.group_stores.store_code IS 'The store''s code.';
+COMMENT ON COLUMN customer_groups.group_stores.use_pricing IS 'Whether the group counts for prices in the store.';
+COMMENT ON COLUMN customer_groups.group_stores.answered_by IS 'Whose answer that is: store or group.';
 
 CREATE VIEW customer_groups.group_promotions WITH (security_invoker) AS
 	SELECT g.code AS group_code, p.id AS promotion_id, p.code AS promotion_code, p.name, p.kind, p.value,
@@ -434,6 +444,18 @@ CREATE VIEW customer_groups.group_promotions WITH (security_invoker) AS
 	JOIN customer_groups.promotion_groups a ON a.group_id = g.id
 	JOIN customer_groups.promotions p ON p.id = a.promotion_id;
 COMMENT ON VIEW customer_groups.group_promotions IS 'The promotions of each group.';
+COMMENT ON COLUMN customer_groups.group_promotions.group_code IS 'Group.';
+COMMENT ON COLUMN customer_groups.group_promotions.promotion_id IS 'Promotion that is attached to it.';
+COMMENT ON COLUMN customer_groups.group_promotions.promotion_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.group_promotions.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.group_promotions.kind IS 'percent, amount or fixed_price.';
+COMMENT ON COLUMN customer_groups.group_promotions.value IS 'Percent, or money in its currency, by kind.';
+COMMENT ON COLUMN customer_groups.group_promotions.level IS 'item or order.';
+COMMENT ON COLUMN customer_groups.group_promotions.currency IS 'Its currency; null: the settings''.';
+COMMENT ON COLUMN customer_groups.group_promotions.groups_only IS 'false: it is open to everybody all the same.';
+COMMENT ON COLUMN customer_groups.group_promotions.active IS 'Whether it is switched on.';
+COMMENT ON COLUMN customer_groups.group_promotions.starts_at IS 'From when on; null: no start.';
+COMMENT ON COLUMN customer_groups.group_promotions.ends_at IS 'Until when, exclusively; null: no end.';
 
 CREATE FUNCTION customer_groups.delete_group(group_code text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -448,7 +470,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.delete_group(text) IS
-	'Deletes a group for good: its members and attachments go, sales, events and past discounts stay. Says so when a promotion for groups only is then open to nobody. Unknown group: 02000; one that a segment''s rule names: 2BP01.';
+	'Deletes a group for good: its members and attachments go, sales, events and past discounts stay. Says so when a promotion for groups only is then open to nobody. Unknown group: 02000; a null one: 22004; one that a segment''s rule names: 2BP01.';
 
 -- Who is and was where.
 
@@ -472,7 +494,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.check_horizon(timestamptz) IS 'Raises 22023 for a time before the last purge of the event log, and for an infinite one.';
+COMMENT ON FUNCTION customer_groups.check_horizon(timestamptz) IS 'Raises 22023 for a time before the last purge of the event log, and for an infinite one; not for null, which is now.';
 
 CREATE FUNCTION customer_groups.groups_of(customer_id bigint, at timestamptz DEFAULT NULL)
 	RETURNS TABLE (group_code text, name text, source text, valid_from date, valid_until date)

@@ -11,6 +11,13 @@ CREATE VIEW customer_groups.valid_members WITH (security_invoker) AS
 	WHERE (m.valid_from IS NULL OR m.valid_from <= (SELECT customer_groups.shop_today()))
 		AND (m.valid_until IS NULL OR m.valid_until >= (SELECT customer_groups.shop_today()));
 COMMENT ON VIEW customer_groups.valid_members IS 'Memberships that are valid today, by the settings'' time zone.';
+COMMENT ON COLUMN customer_groups.valid_members.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.valid_members.group_id IS 'Group, whatever its own dates are.';
+COMMENT ON COLUMN customer_groups.valid_members.source IS 'How the membership came about: manual, self, bulk or tier.';
+COMMENT ON COLUMN customer_groups.valid_members.valid_from IS 'First day; null: no start.';
+COMMENT ON COLUMN customer_groups.valid_members.valid_until IS 'Last day; null: no end.';
+COMMENT ON COLUMN customer_groups.valid_members.added_at IS 'When it was added.';
+COMMENT ON COLUMN customer_groups.valid_members.added_by IS 'By whom.';
 
 -- Each addition, renewals included, begins a membership; the next addition or
 -- the removal ends it; what was recorded last in between says how it was.
@@ -41,6 +48,17 @@ CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
 	WHERE l.began_at IS NOT NULL;
 COMMENT ON VIEW customer_groups.member_history IS
 	'All memberships there have been, from the event log: who was in which group, how, by whom, since when and until when (ended_at null: still recorded); began_at is when the addition was logged.';
+COMMENT ON COLUMN customer_groups.member_history.customer_id IS 'Customer, who may be gone.';
+COMMENT ON COLUMN customer_groups.member_history.group_id IS 'Group, which may be gone.';
+COMMENT ON COLUMN customer_groups.member_history.group_code IS 'The group''s present code, or its last one.';
+COMMENT ON COLUMN customer_groups.member_history.name IS 'The group''s present name, or its last one.';
+COMMENT ON COLUMN customer_groups.member_history.source IS 'How it came about: manual, self, bulk or tier.';
+COMMENT ON COLUMN customer_groups.member_history.valid_from IS 'First day, as recorded last; null: no start.';
+COMMENT ON COLUMN customer_groups.member_history.valid_until IS 'Last day, as recorded last; null: no end.';
+COMMENT ON COLUMN customer_groups.member_history.added_at IS 'When it was added, as recorded last.';
+COMMENT ON COLUMN customer_groups.member_history.ended_at IS 'When it was removed, or the next one began; null: still recorded.';
+COMMENT ON COLUMN customer_groups.member_history.added_by IS 'By whom it was added.';
+COMMENT ON COLUMN customer_groups.member_history.began_at IS 'When the addition was logged.';
 
 CREATE FUNCTION customer_groups.was_valid(at timestamptz, day date, valid_from date, valid_until date,
 										  added_at timestamptz, ended_at timestamptz)
@@ -50,4 +68,4 @@ CREATE FUNCTION customer_groups.was_valid(at timestamptz, day date, valid_from d
 		AND CASE WHEN valid_from IS NULL THEN added_at <= at ELSE valid_from <= day END
 		AND coalesce(day <= valid_until, true);
 COMMENT ON FUNCTION customer_groups.was_valid(timestamptz, date, date, date, timestamptz, timestamptz) IS
-	'Whether a membership of member_history holds at a time on a day: from valid_from (without one, from its addition) to valid_until, cut off at its end.';
+	'Whether a membership of member_history holds at a time on a day: from valid_from (without one, from its addition) to valid_until, cut off at its end. Null dates are open ends; null at or day: null.';

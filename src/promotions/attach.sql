@@ -47,7 +47,7 @@ CREATE FUNCTION customer_groups.attach_promotion(group_code text, promotion_code
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.attach_promotions(group_code, ARRAY[promotion_code]) > 0;
 COMMENT ON FUNCTION customer_groups.attach_promotion(text, text) IS
-	'attach_promotions() for one promotion; false when it was attached already.';
+	'attach_promotions() for one promotion; false when it was attached already. Errors as attach_promotions(); a null promotion is 22004.';
 
 CREATE FUNCTION customer_groups.detach_promotions(group_code text, promotion_codes text[]) RETURNS int
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -75,7 +75,7 @@ CREATE FUNCTION customer_groups.detach_promotion(group_code text, promotion_code
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.detach_promotions(group_code, ARRAY[promotion_code]) > 0;
 COMMENT ON FUNCTION customer_groups.detach_promotion(text, text) IS
-	'detach_promotions() for one promotion; false when it was not attached.';
+	'detach_promotions() for one promotion; false when it was not attached. Errors as detach_promotions(); a null promotion is 22004.';
 
 CREATE FUNCTION customer_groups.set_group_discount(
 		group_code text, kind text, value numeric, min_order_value numeric DEFAULT NULL,
@@ -154,7 +154,7 @@ CREATE FUNCTION customer_groups.promotions_now(ids int[])
 	AS 'MODULE_PATHNAME', 'cg_promotions_now'
 	LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION customer_groups.promotions_now(int[]) IS
-	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot.';
+	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot. No row for null.';
 
 CREATE FUNCTION customer_groups.say_of_promotions(codes text[], one text, many text, hint text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -169,7 +169,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.say_of_promotions(text[], text, text, text) IS 'Raises one NOTICE about promotions, none for an empty list.';
+COMMENT ON FUNCTION customer_groups.say_of_promotions(text[], text, text, text) IS 'Raises one NOTICE about promotions, none for an empty list or null.';
 
 CREATE FUNCTION customer_groups.say_attached() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

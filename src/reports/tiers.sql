@@ -30,3 +30,8 @@ CREATE VIEW customer_groups.tier_distribution WITH (security_invoker) AS
 	ORDER BY r.ladder, r.upgrade_threshold DESC NULLS LAST, r.code;
 COMMENT ON VIEW customer_groups.tier_distribution IS
 	'For each ladder and each of its tiers in effect today (settings'' time zone), the highest first: how many customers hold it, their share of all customers (from 0 to 1; null when there are none), and their net sales of the whole time, in the settings'' currency. The row with a null tier is those who hold none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.ladder IS 'Ladder.';
+COMMENT ON COLUMN customer_groups.tier_distribution.tier IS 'Code of a tier; null: those who hold none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.customers IS 'Number of customers who hold it.';
+COMMENT ON COLUMN customer_groups.tier_distribution.share IS 'Their share of all customers, from 0 to 1; null when there are none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.net_sales IS 'Their net sales of the whole time, in the settings'' currency.';

@@ -6,7 +6,7 @@ CREATE FUNCTION customer_groups.part_of(amount numeric, part numeric, whole nume
 		-- Whole numbers: the division is exact.
 		ELSE least(amount, round(div(2 * amount * 10 ^ digits::numeric * part + whole, 2 * whole) / 10 ^ digits::numeric, digits)) END;
 COMMENT ON FUNCTION customer_groups.part_of(numeric, numeric, numeric, int) IS
-	'amount × part / whole, rounded half up to a number of digits; the amount itself for the whole. Grows with part, so that the differences between growing parts add up exactly.';
+	'amount × part / whole, rounded half up to a number of digits; the amount itself for the whole. Grows with part, so that the differences between growing parts add up exactly. Null for a null argument.';
 
 CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
 	SELECT s.customer_id, coalesce(s.refund_of, s.id) AS sale_id, l.line_no,
@@ -28,6 +28,18 @@ CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
 	GROUP BY s.customer_id, coalesce(s.refund_of, s.id), l.line_no;
 COMMENT ON VIEW customer_groups.line_refunds IS
 	'Each line of each sale, with what refunds of that sale (sales.refund_of, by line number) have given back of its quantity, discount and total so far; money in the store''s currency.';
+COMMENT ON COLUMN customer_groups.line_refunds.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.line_refunds.sale_id IS 'Sale that the line was sold in.';
+COMMENT ON COLUMN customer_groups.line_refunds.line_no IS 'Line.';
+COMMENT ON COLUMN customer_groups.line_refunds.item_id IS 'Item.';
+COMMENT ON COLUMN customer_groups.line_refunds.unit_price IS 'List price of a unit.';
+COMMENT ON COLUMN customer_groups.line_refunds.digits IS 'Digits after the decimal point of the currency''s minor unit.';
+COMMENT ON COLUMN customer_groups.line_refunds.quantity IS 'Quantity sold.';
+COMMENT ON COLUMN customer_groups.line_refunds.discount IS 'What was taken off the line.';
+COMMENT ON COLUMN customer_groups.line_refunds.total IS 'What was paid for it.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_quantity IS 'Quantity given back so far.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_discount IS 'Discount that went with it.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_total IS 'Money given back so far, not negative.';
 
 CREATE FUNCTION customer_groups.refund_sale(
 		customer_id bigint, refunded_id bigint, lines jsonb, at timestamptz, external_id text,
@@ -181,7 +193,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.refund_sale(bigint, bigint, jsonb, timestamptz, text) IS 'The work of record_refund().';
+COMMENT ON FUNCTION customer_groups.refund_sale(bigint, bigint, jsonb, timestamptz, text) IS 'The work of record_refund(); errors as record_refund().';
 
 CREATE FUNCTION customer_groups.is_same_refund(customer_id bigint, refunded_id bigint, refund_id bigint, items bigint[], quantities numeric[])
 	RETURNS boolean

@@ -225,3 +225,15 @@ CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	LEFT JOIN customer_groups.sales s ON s.customer_id = c.id
 	GROUP BY c.id;
 COMMENT ON VIEW customer_groups.recomputed_facts IS 'What customer_facts must hold, computed from the sales and customers each time it is read.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.visits IS 'Sales of kind product.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.net_sales IS 'Sum of amount × rate over all sales, in the settings'' currency.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.refunds IS 'Sales of kind refund.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.prepaid_purchases IS 'Sales of kind prepaid.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.pass_purchases IS 'Sales of kind pass.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.no_shows IS 'Sales of kind no_show.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.first_visit_at IS 'Earliest sold_at of a visit; null without one.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.last_visit_at IS 'Latest sold_at of a visit; null without one.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.registered_at IS 'As in customers.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.birth_date IS 'As in customers.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.skip_auto_upgrade IS 'As in customers.';

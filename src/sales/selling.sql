@@ -182,10 +182,10 @@ CREATE FUNCTION customer_groups.record_sale_by_key(
 			store_id, at, external_id, kind, rate) r;
 	END;
 COMMENT ON FUNCTION customer_groups.record_sale_by_key(text, jsonb, int, timestamptz, text, customer_groups.sale_kind, numeric) IS
-	'record_sale() with the customer''s and the items'' external_id: [{"item": "sku-7", "quantity": 2}, …].';
+	'record_sale() with the customer''s and the items'' external_id: [{"item": "sku-7", "quantity": 2}, …]. Errors as record_sale(); an unknown item is 02000.';
 
 CREATE FUNCTION customer_groups.add_member_by_key(customer_external_id text, group_code text, valid_until date DEFAULT NULL)
 	RETURNS boolean
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.add_member(customer_groups.customer_id_of(customer_external_id), group_code, valid_until);
-COMMENT ON FUNCTION customer_groups.add_member_by_key(text, text, date) IS 'add_member() with the customer''s external_id.';
+COMMENT ON FUNCTION customer_groups.add_member_by_key(text, text, date) IS 'add_member() with the customer''s external_id. Errors as add_member().';
