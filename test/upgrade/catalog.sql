@@ -13,7 +13,7 @@ SELECT 'relation', relname, relkind, relowner::regrole, relpersistence, relrepli
 	reloptions, pg_temp.acl(relacl)
 FROM relations ORDER BY relname;
 SELECT 'column', c.relname, row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod),
-	a.attcollation::regcollation, a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attstattarget, a.attoptions,
+	a.attcollation::regcollation, a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attstattarget, ARRAY(SELECT o FROM unnest(a.attoptions) AS o WHERE o LIKE 'n\_distinct%'),
 	pg_get_expr(d.adbin, d.adrelid), pg_temp.acl(a.attacl)
 FROM relations c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
