@@ -43,9 +43,20 @@ is( Shop::sql($node, 'shop', q{
 # The owner, who is no superuser, makes the dumps.
 command_ok([ 'pg_dump', '-U', 'shop_owner', '-Fc', '-f', "$dir/custom", '-d', $url ], 'dump in custom format');
 command_ok([ 'pg_dump', '-U', 'shop_owner', '-Fp', '-f', "$dir/plain", '-d', $url ], 'dump in plain format');
+command_ok([ 'pg_dump', '-U', 'shop_owner', '-Fd', '-j', '4', '-f', "$dir/folder", '-d', $url ], 'dump by several jobs');
 command_ok([ 'pg_dump', '-U', 'shop_owner', '-Fp', '--inserts', '-f', "$dir/inserts", '-d', $url ], 'dump as INSERTs');
 command_ok([ 'pg_dump', '-U', 'shop_owner', '-Fp', '--rows-per-insert=100', '-f', "$dir/rows", '-d', $url ], 'dump as large INSERTs');
 unlike(slurp_file("$dir/plain"), qr/cache_stamps/, 'stamps are not dumped');
+
+# What the next sales and days lead to: events, in each restored database the same.
+my $last_event = Shop::sql($node, 'shop', 'SELECT max(id) FROM customer_groups.events');
+my $next_events = qq{
+	CALL customer_groups.fill_segments();
+	SELECT customer_groups.advance_segments(now() + interval '9 days');
+	SELECT min(id) - $last_event, count(*) FROM customer_groups.events WHERE id > $last_event;
+	SELECT kind, customer_id, group_id, segment_id, detail - '{effective_at,added_by}'::text[]
+	FROM customer_groups.events WHERE id > $last_event ORDER BY 1, 2, 3, 4, id};
+my %next;
 
 # new_database(NAME, OWNER): empty, where that role may install the extension.
 sub new_database
@@ -97,6 +108,8 @@ sub restored
 		DELETE FROM customer_groups.groups WHERE code = 'regular';
 		UPDATE customer_groups.promotions SET value = 20 WHERE id = 1}, @as);
 	Shop::sound($node, $database, "$database: and it stays sound");
+	$next{$database} = $node->safe_psql($database, $next_events, @as);
+	Shop::sound($node, $database, "$database: also when its segments are 9 days further");
 	is($node->safe_psql($database, 'SELECT discount FROM customer_groups.effective_price(NULL, 2)', @as), '0.60', "$database: an edited promotion counts");
 	return;
 }
@@ -146,6 +159,34 @@ $to = new_database('superuser', 'other_owner');
 my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
 IPC::Run::run([ 'pg_restore', '-v', '--no-owner', '-d', $to, "$dir/custom" ], '>', \$out, '2>', \$err);
 restored('superuser', $superuser, $err, $sales_warning);
+
+$to = new_database('from_custom_at_once', 'shop_owner');
+IPC::Run::run([ 'pg_restore', '-v', '-1', '-U', 'shop_owner', '-d', $to, "$dir/custom" ], '>', \$out, '2>', \$err);
+restored('from_custom_at_once', 'shop_owner', $err, $sales_warning);
+
+# In parallel, in whatever order: the rows are taken as a replica takes them, which the owner must be allowed. Again and again, as the
+# order is another each time.
+$node->safe_psql('postgres', 'GRANT SET ON PARAMETER session_replication_role TO shop_owner') if $node->pg_version >= 15;
+$ENV{PGOPTIONS} = '-c session_replication_role=replica';
+for my $round (1 .. $ENV{RESTORE_ROUNDS} // 3)
+{
+	for my $jobs (2, 4)
+	{
+		$to = new_database('in_parallel', 'shop_owner');
+		command_ok([ 'pg_restore', '-j', $jobs, '-U', 'shop_owner', '-d', $to, $round % 2 ? "$dir/custom" : "$dir/folder" ], "round $round: restored by $jobs jobs");
+		local $ENV{PGOPTIONS};
+		ok(Shop::contents($node, 'in_parallel') eq $contents, 'all rows and sequences are the same')
+		  or diff($contents, Shop::contents($node, 'in_parallel'));
+		Shop::sound($node, 'in_parallel', 'it is sound');
+		restored('in_parallel', 'shop_owner', '', qr//) if $round == 1 && $jobs == 4;
+		$node->safe_psql('postgres', 'DROP DATABASE in_parallel');
+	}
+}
+delete $ENV{PGOPTIONS};
+
+my ($one, @others) = sort keys %next;
+like($next{$one}, qr/segment_$_/, "the next sales and days lead to segment_$_") for 'entered', 'left';
+is($next{$_}, $next{$one}, "$_: as in all other databases") for @others;
 
 $node->stop;
 done_testing();

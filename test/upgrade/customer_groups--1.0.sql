@@ -1490,7 +1490,7 @@ CREATE TRIGGER zz_deleted AFTER DELETE ON customer_groups.item_categories
 CREATE FUNCTION customer_groups.advance_segments(upto timestamptz DEFAULT now()) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'cg_advance_segments' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION customer_groups.advance_segments(timestamptz) IS
-	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one 22023. For the level edit.';
+	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one, or one more than 100 years away, 22023. For the level edit.';
 
 CREATE PROCEDURE customer_groups.fill_segments(batch_size int DEFAULT 1000)
 	AS 'MODULE_PATHNAME', 'cg_fill_segments' LANGUAGE C;
@@ -2046,7 +2046,8 @@ CREATE FUNCTION customer_groups.find_groups(keyword text) RETURNS SETOF customer
 	LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
 	BEGIN ATOMIC
 		SELECT g.* FROM customer_groups.groups g
-		CROSS JOIN (SELECT customer_groups.search_form(coalesce(keyword, '')) AS form) k
+		-- Once, not for each row.
+		CROSS JOIN (SELECT customer_groups.search_form(coalesce(keyword, '')) AS form OFFSET 0) k
 		WHERE strpos(customer_groups.search_form(g.code), k.form) > 0
 			OR strpos(customer_groups.search_form(g.name), k.form) > 0
 			OR strpos(customer_groups.search_form(g.description), k.form) > 0
@@ -2971,6 +2972,197 @@ CREATE FUNCTION customer_groups.review_tiers(ladder text, dry_run boolean DEFAUL
 	LANGUAGE C VOLATILE COST 100000 ROWS 1000;
 COMMENT ON FUNCTION customer_groups.review_tiers(text, boolean, timestamptz) IS
 	'Brings all customers of a ladder to the tier in effect that they have earned on the day of at, in the settings'' time zone, and returns who moved, by customer; from_tier and to_tier are null for none. Up at once; down only on a ladder with downgrade ''at_review'', only from a tier of source ''tier'', and only when the grace is over, which begins at the end of the last day whose window, over the present sales, reached the threshold, else when the membership was added. Customers with skip_auto_upgrade stay where they are. Waits for bookings in progress on these customers. With dry_run the same rows are returned, and nothing is written, locked or waited for. An unknown ladder is 02000, a null argument 22004, an infinite time 22023, a caller without the rights 42501; at REPEATABLE READ and above, a customer to be moved who was booked meanwhile is 40001.';
+-- Groups, segments and promotions at a glance: one row for each, as of now.
+
+CREATE VIEW customer_groups.group_summary WITH (security_invoker) AS
+	SELECT g.id AS group_id, g.code AS group_code, g.name,
+		coalesce(m.members, 0) AS members, coalesce(m.active_members, 0) AS active_members,
+		coalesce(m.net_sales, 0) AS net_sales, coalesce(u.discount, 0) AS discount
+	FROM customer_groups.groups g
+	LEFT JOIN (SELECT v.group_id, count(*) AS members,
+					count(*) FILTER (WHERE (f.last_visit_at AT TIME ZONE (SELECT customer_groups.settings_timezone()))::date
+						BETWEEN (SELECT customer_groups.shop_today()) - 90 AND (SELECT customer_groups.shop_today())) AS active_members,
+					sum(f.net_sales) AS net_sales
+			   FROM customer_groups.valid_members v
+			   JOIN customer_groups.customer_facts f ON f.customer_id = v.customer_id
+			   GROUP BY v.group_id) m ON m.group_id = g.id
+	LEFT JOIN (SELECT p.group_id, sum(p.discount) AS discount
+			   FROM customer_groups.promotion_use p
+			   GROUP BY p.group_id) u ON u.group_id = g.id;
+COMMENT ON VIEW customer_groups.group_summary IS
+	'Each group as of today, in the settings'' time zone. A customer of several groups counts in each of them.';
+COMMENT ON COLUMN customer_groups.group_summary.group_id IS 'Group.';
+COMMENT ON COLUMN customer_groups.group_summary.group_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.group_summary.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.group_summary.members IS 'Customers whose membership is valid today, whatever the group''s own dates are.';
+COMMENT ON COLUMN customer_groups.group_summary.active_members IS 'Those of them whose last visit was today or within the 90 days before.';
+COMMENT ON COLUMN customer_groups.group_summary.net_sales IS 'Net sales of the whole time of the present members, in the settings'' currency.';
+COMMENT ON COLUMN customer_groups.group_summary.discount IS 'What promotions took off for customers who had them through this group, members or not any more, less what was given back, in the settings'' currency.';
+
+CREATE VIEW customer_groups.segment_summary WITH (security_invoker) AS
+	SELECT s.id AS segment_id, s.code, s.name, s.color, s.position, s.tracked, z.size,
+		round(z.size::numeric / nullif((SELECT count(*) FROM customer_groups.customer_facts), 0), 6) AS share
+	FROM customer_groups.segment_sizes() z
+	JOIN customer_groups.segments s ON s.code = z.code;
+COMMENT ON VIEW customer_groups.segment_summary IS
+	'Each segment, tracked or not, by its rule as of now. Entries and exits of each day: segment_changes. Fails as segment_sizes() does.';
+COMMENT ON COLUMN customer_groups.segment_summary.segment_id IS 'Segment.';
+COMMENT ON COLUMN customer_groups.segment_summary.code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.segment_summary.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.segment_summary.color IS 'Its color, #rrggbb.';
+COMMENT ON COLUMN customer_groups.segment_summary.position IS 'Its place among the segments.';
+COMMENT ON COLUMN customer_groups.segment_summary.tracked IS 'Whether its members are stored, with events.';
+COMMENT ON COLUMN customer_groups.segment_summary.size IS 'Number of customers in it.';
+COMMENT ON COLUMN customer_groups.segment_summary.share IS 'Their share of all customers, from 0 to 1, rounded to 6 decimals; null when there is no customer.';
+
+-- Customers with the same set of segments are counted first: the sets are few, the pairs of all customers are not.
+CREATE VIEW customer_groups.segment_overlaps WITH (security_invoker) AS
+	WITH sets AS MATERIALIZED (
+		SELECT c.segment_ids, count(*) AS customers
+		FROM (SELECT array_agg(s.id) AS segment_ids
+			  FROM (SELECT id, code FROM customer_groups.segments ORDER BY id) s
+			  CROSS JOIN LATERAL customer_groups.segment_customers(s.code) AS m (customer_id)
+			  GROUP BY m.customer_id) c
+		GROUP BY c.segment_ids
+	)
+	SELECT a.id AS segment_id, a.code, b.id AS other_segment_id, b.code AS other_code,
+		coalesce(o.customers, 0)::bigint AS customers,
+		round(o.customers / nullif(sum(o.customers) FILTER (WHERE a.id = b.id) OVER (PARTITION BY a.id), 0), 6) AS share
+	FROM customer_groups.segments a
+	CROSS JOIN customer_groups.segments b
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(t.customers), 0) AS customers FROM sets t
+		WHERE a.id = ANY (t.segment_ids) AND b.id = ANY (t.segment_ids)) o;
+COMMENT ON VIEW customer_groups.segment_overlaps IS
+	'How many customers are in both of two segments, as of now: a row for each ordered pair, a segment with itself included. Fails as segment_customers() does.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.segment_id IS 'Segment.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.other_segment_id IS 'The other segment.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.other_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.customers IS 'Number of customers in both.';
+COMMENT ON COLUMN customer_groups.segment_overlaps.share IS 'Their share of the first segment, from 0 to 1, rounded to 6 decimals; null when that is empty.';
+
+CREATE VIEW customer_groups.promotion_summary WITH (security_invoker) AS
+	SELECT p.id AS promotion_id, p.code AS promotion_code, p.name,
+		coalesce(u.sales, 0)::bigint AS sales, coalesce(u.units, 0) AS units,
+		coalesce(u.discount, 0) AS discount, coalesce(u.net_sales, 0) AS net_sales,
+		round(coalesce(u.net_sales, 0) / nullif((SELECT sum(f.net_sales) FROM customer_groups.customer_facts f), 0), 6) AS share
+	FROM customer_groups.promotions p
+	LEFT JOIN (SELECT d.promotion_id, sum(d.sales) AS sales, sum(d.units) AS units,
+					sum(d.discount) AS discount, sum(d.net_sales) AS net_sales
+			   FROM customer_groups.promotion_use d
+			   GROUP BY d.promotion_id) u ON u.promotion_id = p.id;
+COMMENT ON VIEW customer_groups.promotion_summary IS
+	'The use of each promotion over the whole time; by day and group: promotion_use. What several promotions share counts for each of them, so that shares may sum to more than 1.';
+COMMENT ON COLUMN customer_groups.promotion_summary.promotion_id IS 'Promotion.';
+COMMENT ON COLUMN customer_groups.promotion_summary.promotion_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.promotion_summary.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.promotion_summary.sales IS 'Number of sales in which it took something off; refunds are not counted. One in which a customer had it through several groups counts for each.';
+COMMENT ON COLUMN customer_groups.promotion_summary.units IS 'Quantity of the lines on which it did, less what was given back.';
+COMMENT ON COLUMN customer_groups.promotion_summary.discount IS 'What it took off, less what was given back, in the settings'' currency at the sales'' rates.';
+COMMENT ON COLUMN customer_groups.promotion_summary.net_sales IS 'What was paid for these lines, less what was given back, in the settings'' currency at the sales'' rates.';
+COMMENT ON COLUMN customer_groups.promotion_summary.share IS 'These net sales as a share of all net sales, those without lines included, rounded to 6 decimals; null when these sum to 0.';
+-- Reports on customers and their sales: by day, by recency, frequency and money, and by month of registration.
+
+CREATE VIEW customer_groups.sales_by_day WITH (security_invoker) AS
+	SELECT d.day, d.store_id, t.code AS store_code, d.kind, d.sales, d.net_sales
+	FROM (SELECT (s.sold_at AT TIME ZONE coalesce(t.timezone, (SELECT customer_groups.settings_timezone())))::date AS day,
+			s.store_id, s.kind, count(*) AS sales, sum(s.amount * coalesce(s.rate, 1)) AS net_sales
+		  FROM customer_groups.sales s
+		  LEFT JOIN customer_groups.stores t ON t.id = s.store_id
+		  GROUP BY 1, 2, 3) d
+	LEFT JOIN customer_groups.stores t ON t.id = d.store_id;
+COMMENT ON VIEW customer_groups.sales_by_day IS
+	'Sales by day, store and kind; a sum over rows is that of these days, stores and kinds.';
+COMMENT ON COLUMN customer_groups.sales_by_day.day IS 'Day of the sale in the store''s time zone, the settings'' without a store.';
+COMMENT ON COLUMN customer_groups.sales_by_day.store_id IS 'Store; null: sales without one.';
+COMMENT ON COLUMN customer_groups.sales_by_day.store_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.sales_by_day.kind IS 'Kind of the sales.';
+COMMENT ON COLUMN customer_groups.sales_by_day.sales IS 'Number of sales; of kind product, these are the visits.';
+COMMENT ON COLUMN customer_groups.sales_by_day.net_sales IS 'Sum of amount × rate, in the settings'' currency; that of refunds is not above 0.';
+
+-- Equal values get equal scores, which ntile() would deal out by chance: a score
+-- follows from the share of customers who visited later, or who have a lower value.
+CREATE VIEW customer_groups.customer_rfm WITH (security_invoker) AS
+	SELECT s.customer_id, s.days_since_visit, s.visits, s.net_sales, s.recency, s.frequency, s.monetary,
+		CASE
+			WHEN s.recency <= 2 AND s.frequency <= 2 THEN 'hibernating'
+			WHEN s.recency <= 2 AND s.frequency <= 4 THEN 'at_risk'
+			WHEN s.recency <= 2 THEN 'cannot_lose'
+			WHEN s.recency = 3 AND s.frequency <= 2 THEN 'about_to_sleep'
+			WHEN s.recency = 3 AND s.frequency = 3 THEN 'need_attention'
+			WHEN s.recency <= 4 AND s.frequency >= 4 THEN 'loyal'
+			WHEN s.frequency >= 4 THEN 'champions'
+			WHEN s.frequency >= 2 THEN 'potential_loyalists'
+			WHEN s.recency = 4 THEN 'promising'
+			ELSE 'new_customers'
+		END AS cell
+	FROM (SELECT f.customer_id, (SELECT customer_groups.shop_today()) - f.last_visit_on AS days_since_visit,
+				f.visits, f.net_sales,
+				5 - (5 * (rank() OVER (ORDER BY f.last_visit_on DESC) - 1) / count(*) OVER ())::int AS recency,
+				1 + (5 * (rank() OVER (ORDER BY f.visits) - 1) / count(*) OVER ())::int AS frequency,
+				1 + (5 * (rank() OVER (ORDER BY f.net_sales) - 1) / count(*) OVER ())::int AS monetary
+		  FROM (SELECT v.customer_id, v.visits, v.net_sales,
+					(v.last_visit_at AT TIME ZONE (SELECT customer_groups.settings_timezone()))::date AS last_visit_on
+				FROM customer_groups.customer_facts v
+				WHERE v.visits > 0) f) s;
+COMMENT ON VIEW customer_groups.customer_rfm IS
+	'Recency, frequency and monetary value of each customer with a visit, scored from 1 (low) to 5 by fifths of them. Equal values have equal scores, so that the fifths may differ in size: who visited last always has the recency 5, who has the lowest value the frequency or monetary 1.';
+COMMENT ON COLUMN customer_groups.customer_rfm.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.customer_rfm.days_since_visit IS 'Days from the last visit to today, in the settings'' time zone; negative for a visit to come.';
+COMMENT ON COLUMN customer_groups.customer_rfm.visits IS 'Number of visits.';
+COMMENT ON COLUMN customer_groups.customer_rfm.net_sales IS 'Net sales of the whole time, in the settings'' currency.';
+COMMENT ON COLUMN customer_groups.customer_rfm.recency IS 'Score of the day of the last visit: 5 for the latest.';
+COMMENT ON COLUMN customer_groups.customer_rfm.frequency IS 'Score of the visits: 5 for the most.';
+COMMENT ON COLUMN customer_groups.customer_rfm.monetary IS 'Score of the net sales: 5 for the most.';
+COMMENT ON COLUMN customer_groups.customer_rfm.cell IS 'Usual name of the cell of recency R and frequency F. champions: R 5, F 4-5; loyal: R 3-4, F 4-5; potential_loyalists: R 4-5, F 2-3; new_customers: R 5, F 1; promising: R 4, F 1; need_attention: R 3, F 3; about_to_sleep: R 3, F 1-2; cannot_lose: R 1-2, F 5; at_risk: R 1-2, F 3-4; hibernating: R 1-2, F 1-2.';
+
+CREATE VIEW customer_groups.rfm_cells WITH (security_invoker) AS
+	SELECT r.cell, count(*) AS customers, round(count(*) / sum(count(*)) OVER (), 6) AS share, sum(r.net_sales) AS net_sales
+	FROM customer_groups.customer_rfm r
+	GROUP BY r.cell;
+COMMENT ON VIEW customer_groups.rfm_cells IS 'The cells of customer_rfm that have customers.';
+COMMENT ON COLUMN customer_groups.rfm_cells.cell IS 'Cell, as in customer_rfm.';
+COMMENT ON COLUMN customer_groups.rfm_cells.customers IS 'Number of customers in it.';
+COMMENT ON COLUMN customer_groups.rfm_cells.share IS 'Their share of the customers with a visit, from 0 to 1, rounded to 6 decimals.';
+COMMENT ON COLUMN customer_groups.rfm_cells.net_sales IS 'Their net sales of the whole time, in the settings'' currency.';
+
+CREATE VIEW customer_groups.cohorts WITH (security_invoker) AS
+	WITH registered AS MATERIALIZED (
+		SELECT f.customer_id,
+			date_trunc('month', f.registered_at AT TIME ZONE (SELECT customer_groups.settings_timezone()))::date AS cohort
+		FROM customer_groups.customer_facts f
+	), sizes AS MATERIALIZED (
+		SELECT r.cohort, count(*) AS customers FROM registered r GROUP BY r.cohort
+	), sold AS MATERIALIZED (
+		SELECT r.cohort, m.month, count(*) FILTER (WHERE m.visits > 0) AS active_customers, sum(m.net_sales) AS net_sales
+		FROM (SELECT s.customer_id,
+					date_trunc('month', s.sold_at AT TIME ZONE (SELECT customer_groups.settings_timezone()))::date AS month,
+					count(*) FILTER (WHERE s.kind = 'product') AS visits, sum(s.amount * coalesce(s.rate, 1)) AS net_sales
+			  FROM customer_groups.sales s
+			  GROUP BY 1, 2) m
+		JOIN registered r ON r.customer_id = m.customer_id
+		GROUP BY r.cohort, m.month
+	)
+	SELECT cohort, k.month,
+		(12 * (date_part('year', k.month) - date_part('year', cohort))
+			+ date_part('month', k.month) - date_part('month', cohort))::int AS age,
+		z.customers, coalesce(s.active_customers, 0) AS active_customers,
+		round(coalesce(s.active_customers, 0)::numeric / z.customers, 6) AS share, coalesce(s.net_sales, 0) AS net_sales
+	FROM (SELECT cohort, cohort AS month FROM sizes
+		  UNION
+		  SELECT cohort, month FROM sold) k
+	JOIN sizes z USING (cohort)
+	LEFT JOIN sold s USING (cohort, month);
+COMMENT ON VIEW customer_groups.cohorts IS
+	'Customers by the month in which they registered: a row for that month and for each month in which they had sales. Months are those of the settings'' time zone.';
+COMMENT ON COLUMN customer_groups.cohorts.cohort IS 'First day of the month of registration.';
+COMMENT ON COLUMN customer_groups.cohorts.month IS 'First day of the month that the row is about.';
+COMMENT ON COLUMN customer_groups.cohorts.age IS 'Months from the one to the other: 0 for the month of registration, negative for sales before it.';
+COMMENT ON COLUMN customer_groups.cohorts.customers IS 'Number of customers who registered in the cohort''s month.';
+COMMENT ON COLUMN customer_groups.cohorts.active_customers IS 'Those of them with a visit in the month.';
+COMMENT ON COLUMN customer_groups.cohorts.share IS 'Their share of the cohort, from 0 to 1, rounded to 6 decimals.';
+COMMENT ON COLUMN customer_groups.cohorts.net_sales IS 'Net sales of the cohort in the month, in the settings'' currency.';
 -- What is written into the event log by changes of the definitions, and how it is cut.
 
 -- Trigger log_change(subject, key column): one event for each row that changed,
