@@ -1,4 +1,4 @@
-# The lines of README.md that schedule advance_segments() and fill_segments() with pg_cron: as scheduled by a role of the level edit, both
+# The lines of docs/segments.md that schedule advance_segments() and fill_segments() with pg_cron: as scheduled by a role of the level edit, both
 # run, by either way in which pg_cron runs its jobs, and fill and advance what there is.
 use strict;
 use warnings;
@@ -13,8 +13,8 @@ use Shop;
 my ($libraries) = run_command([ 'pg_config', '--pkglibdir' ]);
 plan skip_all => 'this server has no pg_cron' if !-e "$libraries/pg_cron.so";
 
-my ($lines) = slurp_file("$FindBin::RealBin/../../README.md") =~ /^```psql\n(SELECT cron\.schedule.*?)^```/ms;
-ok($lines, 'README.md has lines for pg_cron');
+my ($lines) = slurp_file("$FindBin::RealBin/../../docs/segments.md") =~ /^```psql\n(SELECT cron\.schedule.*?)^```/ms;
+ok($lines, 'docs/segments.md has lines for pg_cron');
 
 my $node = Shop::server('main');
 $node->start;
