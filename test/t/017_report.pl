@@ -36,8 +36,12 @@ sub page
 	my ($status, $page, $err) = run_script('report', $database, 'analyst');
 	is($status, 0, "$name: drawn");
 	is($err, '', "$name: without a word beside");
-	is( $node->safe_psql('postgres', "SELECT xml_is_well_formed_document(\$page\$$page\$page\$)"),
-		't', "$name: well-formed");
+	SKIP:
+	{
+		skip 'this server was built without libxml', 1 unless (run_command([ 'pg_config', '--configure' ]))[0] =~ /--with-libxml/;
+		is( $node->safe_psql('postgres', "SELECT xml_is_well_formed_document(\$page\$$page\$page\$)"),
+			't', "$name: well-formed");
+	}
 	unlike($page, qr/(?:src|href)=|\@import|url\(/, "$name: needs nothing else");
 	return $page;
 }
