@@ -19,6 +19,26 @@
 #error "customer_groups needs a compiler with 128-bit integers"
 #endif
 
+/* Until 17 it was an attribute of the name; at the beginning of a declaration it does as well. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* The primary key's index, unless it is deferrable. */
+#if PG_VERSION_NUM >= 180000
+#define cg_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define cg_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define cg_index_beginscan(heap, index, snapshot, nkeys)                                           \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define cg_index_beginscan(heap, index, snapshot, nkeys)                                           \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
 /* The number of this backend's transaction. */
 #if PG_VERSION_NUM >= 170000
 #define cg_local_xid() (MyProc->vxid.lxid)

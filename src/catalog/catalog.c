@@ -43,7 +43,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 
 #define SCHEMA "customer_groups"
@@ -346,8 +346,8 @@ cg_sale_kind(Oid kind)
 }
 
 /* Reports that a table is not as C code needs it. */
-static void
-pg_attribute_noreturn() wrong_shape(const char *table, const char *what)
+pg_noreturn static void
+wrong_shape(const char *table, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -471,7 +471,7 @@ find_table(CgTable table)
 	{
 		bool usable = false;
 
-		info->pkey = RelationGetPrimaryKeyIndex(rel);
+		info->pkey = cg_primary_key_index(rel);
 		if (OidIsValid(info->pkey))
 		{
 			Relation index = index_open(info->pkey, AccessShareLock);
@@ -549,7 +549,7 @@ static void
 begin_scan(CgScan *scan, Snapshot snapshot)
 {
 	scan->slot = table_slot_create(scan->heap, NULL);
-	scan->scan = index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys, 0);
+	scan->scan = cg_index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys);
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
 }
 

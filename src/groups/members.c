@@ -29,7 +29,7 @@
 #include "utils/date.h"
 #include "utils/snapmgr.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"

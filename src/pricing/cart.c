@@ -18,8 +18,8 @@
 
 #include "pricing/pricing_internal.h"
 
-static void
-pg_attribute_noreturn() out_of_range(int line_no)
+pg_noreturn static void
+out_of_range(int line_no)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the cart is worth too much"),

@@ -29,16 +29,16 @@ typedef struct Reading
 	CgCartLine *line;
 } Reading;
 
-static void
-pg_attribute_noreturn() invalid_cart(const Reading *reading, const char *detail)
+pg_noreturn static void
+invalid_cart(const Reading *reading, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the lines are not those of a cart"),
 			 errdetail("%s", detail), errhint("%s", reading->by_key ? HINT_KEY : HINT_ID)));
 }
 
-static void
-pg_attribute_noreturn() invalid_line(const Reading *reading, int sqlstate, const char *detail)
+pg_noreturn static void
+invalid_line(const Reading *reading, int sqlstate, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(sqlstate), errmsg("line %d of the cart is invalid", reading->line->line_no),

@@ -34,8 +34,8 @@ read_price(CgScan *scan, int column, CgDecimal *price)
 	return true;
 }
 
-static void
-pg_attribute_noreturn() no_price(const CgInquiry *inquiry, int64 id, int32 line_no)
+pg_noreturn static void
+no_price(const CgInquiry *inquiry, int64 id, int32 line_no)
 {
 	char *line = line_no > 0 ? psprintf(", which line %d asks for,", line_no) : "";
 

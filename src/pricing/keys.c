@@ -11,8 +11,8 @@
 
 #include "pricing/pricing_internal.h"
 
-static void
-pg_attribute_noreturn() unknown_key(const char *what, const char *key, int line_no)
+pg_noreturn static void
+unknown_key(const char *what, const char *key, int line_no)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA), errmsg("unknown %s", what),

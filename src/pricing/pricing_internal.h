@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "pricing/decimal.h"
 #include "pricing/pricing.h"
 #include "promotions/promotions.h"
@@ -83,8 +83,8 @@ extern bool cg_read_question(FunctionCallInfo fcinfo, bool by_key, CgInquiry *in
 							 CgQuestion *question);
 extern void cg_inquiry_begin(CgInquiry *inquiry);
 extern void cg_inquiry_end(CgInquiry *inquiry);
-extern void cg_unknown(const char *what, int64 id) pg_attribute_noreturn();
-extern void cg_null_argument(const char *name) pg_attribute_noreturn();
+pg_noreturn extern void cg_unknown(const char *what, int64 id);
+pg_noreturn extern void cg_null_argument(const char *name);
 
 /* keys.c */
 extern void cg_items_by_keys(const Datum *keys, const bool *nulls, int n, bool lines,

@@ -16,7 +16,7 @@
 #include "utils/array.h"
 #include "utils/snapmgr.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "strict.h"
 

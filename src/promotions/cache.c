@@ -29,7 +29,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "promotions/promotions.h"
 
 /* Audiences: a group's id, or one of these. */

@@ -49,7 +49,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
 

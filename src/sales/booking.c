@@ -40,7 +40,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
@@ -217,7 +217,7 @@ static bool
 book_customer(const Booking *booking, bool deleted, CgTierCase *tier_case)
 {
 	Datum       values[9];
-	char        nulls[9] = "         ";
+	char        nulls[] = "         ";
 	bool        isnull;
 	TimestampTz first;
 	TimestampTz last;

@@ -17,7 +17,7 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"

@@ -15,7 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "pricing/pricing.h"
 

@@ -9,9 +9,11 @@
 
 #include "utils/snapshot.h"
 
-extern void cg_unknown_customer(int64 customer_id) pg_attribute_noreturn();
-extern bool cg_customer_exists(int64 customer_id, Snapshot snapshot);
-extern bool cg_lock_customer(int64 customer_id);
-extern int  cg_sort_customers(int64 *ids, int n);
+#include "compat.h"
+
+pg_noreturn extern void cg_unknown_customer(int64 customer_id);
+extern bool             cg_customer_exists(int64 customer_id, Snapshot snapshot);
+extern bool             cg_lock_customer(int64 customer_id);
+extern int              cg_sort_customers(int64 *ids, int n);
 
 #endif

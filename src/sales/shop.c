@@ -18,7 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 
 /*
  * Trigger lock_categories: BEFORE STATEMENT, so that the lock comes before

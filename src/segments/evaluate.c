@@ -32,7 +32,7 @@
 #include "utils/numeric.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 

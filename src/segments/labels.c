@@ -20,7 +20,7 @@
 #include "utils/snapmgr.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "pricing/pricing.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"

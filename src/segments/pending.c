@@ -42,7 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"

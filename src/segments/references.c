@@ -35,7 +35,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 #include "segments/track.h"
@@ -80,8 +80,8 @@ static CgStatement update_rule = {
  * ------------------------------------------------------------------------
  */
 
-static void
-pg_attribute_noreturn() unknown_name(const char *what, const char *code)
+pg_noreturn static void
+unknown_name(const char *what, const char *code)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the rule names an unknown %s", what),
 					errdetail("There is no %s \"%s\".", what, code),
@@ -233,8 +233,8 @@ typedef struct Nesting
 
 static int segment_height(Nesting *nesting, int place, int above);
 
-static void
-pg_attribute_noreturn() circle_error(const Nesting *nesting, int place)
+pg_noreturn static void
+circle_error(const Nesting *nesting, int place)
 {
 	const CgSegment *segments = nesting->segments->segments;
 	StringInfoData   circle;

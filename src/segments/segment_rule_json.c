@@ -111,11 +111,11 @@ typedef struct Place
 	int                 index;  /* in an array there, else -1 */
 } Place;
 
-static JsonbValue *get_key(const Place *at, const char *key);
-static void json_error(const Place *at, const char *problem, const char *key, const char *hint)
-	pg_attribute_noreturn();
-static CgRuleExpr *node_from_json(const Place *at, int depth);
-static JsonbValue *push_node(JsonbParseState **state, const CgRuleNode *node);
+static JsonbValue      *get_key(const Place *at, const char *key);
+pg_noreturn static void json_error(const Place *at, const char *problem, const char *key,
+								   const char *hint);
+static CgRuleExpr      *node_from_json(const Place *at, int depth);
+static JsonbValue      *push_node(JsonbParseState **state, const CgRuleNode *node);
 
 PG_FUNCTION_INFO_V1(cg_segment_rule_from_jsonb);
 PG_FUNCTION_INFO_V1(cg_segment_rule_to_jsonb);

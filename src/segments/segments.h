@@ -73,7 +73,7 @@ extern bool              cg_is_named(CgRuleNameKind kind, const text *code);
 extern int32 cg_segment_by_code(const text *code);
 extern List *cg_categories_in(int32 ancestor);
 
-extern void pg_attribute_noreturn() cg_raise_circle(const CgSegment *segment);
+pg_noreturn extern void cg_raise_circle(const CgSegment *segment);
 
 /*
  * compile.c: rules as SQL, for many customers at once.  In

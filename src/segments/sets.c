@@ -22,7 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "segments/segments.h"
 
 #define MAX_SIZES 1000 /* that one query counts: a row has no more than 1664 columns */

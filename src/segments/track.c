@@ -54,7 +54,7 @@
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 #include "segments/track.h"

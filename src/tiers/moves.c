@@ -14,7 +14,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "tiers/tiers.h"
 
 /* The moves in progress, by customer; those of a nested statement in their place. */

@@ -18,7 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"
 

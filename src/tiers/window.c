@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 
 #include "calendar/calendar.h"
-#include "catalog/catalog.h"
+#include "catalog/tables.h"
 #include "tiers/tiers.h"
 #include "strict.h"
 

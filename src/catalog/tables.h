@@ -1,12 +1,12 @@
 /*
- * catalog.h
+ * tables.h
  *		Our own tables: where they are, what shape they have, who may read them.
  *
  * This room decides which relation holds which rows; nothing else opens a
  * relation of the extension by name.
  */
-#ifndef CG_CATALOG_H
-#define CG_CATALOG_H
+#ifndef CG_TABLES_H
+#define CG_TABLES_H
 
 #include "postgres.h"
 
@@ -16,6 +16,8 @@
 #include "executor/spi.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
+
+#include "compat.h"
 
 /* The tables that C code opens itself. */
 typedef enum CgTable
