@@ -720,6 +720,18 @@ CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	LEFT JOIN customer_groups.sales s ON s.customer_id = c.id
 	GROUP BY c.id;
 COMMENT ON VIEW customer_groups.recomputed_facts IS 'What customer_facts must hold, computed from the sales and customers each time it is read.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.visits IS 'Sales of kind product.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.net_sales IS 'Sum of amount × rate over all sales, in the settings'' currency.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.refunds IS 'Sales of kind refund.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.prepaid_purchases IS 'Sales of kind prepaid.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.pass_purchases IS 'Sales of kind pass.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.no_shows IS 'Sales of kind no_show.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.first_visit_at IS 'Earliest sold_at of a visit; null without one.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.last_visit_at IS 'Latest sold_at of a visit; null without one.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.registered_at IS 'As in customers.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.birth_date IS 'As in customers.';
+COMMENT ON COLUMN customer_groups.recomputed_facts.skip_auto_upgrade IS 'As in customers.';
 -- The type segment_rule: which customers a segment is for.
 
 CREATE TYPE customer_groups.segment_rule;
@@ -1625,6 +1637,13 @@ CREATE VIEW customer_groups.valid_members WITH (security_invoker) AS
 	WHERE (m.valid_from IS NULL OR m.valid_from <= (SELECT customer_groups.shop_today()))
 		AND (m.valid_until IS NULL OR m.valid_until >= (SELECT customer_groups.shop_today()));
 COMMENT ON VIEW customer_groups.valid_members IS 'Memberships that are valid today, by the settings'' time zone.';
+COMMENT ON COLUMN customer_groups.valid_members.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.valid_members.group_id IS 'Group, whatever its own dates are.';
+COMMENT ON COLUMN customer_groups.valid_members.source IS 'How the membership came about: manual, self, bulk or tier.';
+COMMENT ON COLUMN customer_groups.valid_members.valid_from IS 'First day; null: no start.';
+COMMENT ON COLUMN customer_groups.valid_members.valid_until IS 'Last day; null: no end.';
+COMMENT ON COLUMN customer_groups.valid_members.added_at IS 'When it was added.';
+COMMENT ON COLUMN customer_groups.valid_members.added_by IS 'By whom.';
 
 -- Each addition, renewals included, begins a membership; the next addition or
 -- the removal ends it; what was recorded last in between says how it was.
@@ -1655,6 +1674,17 @@ CREATE VIEW customer_groups.member_history WITH (security_invoker) AS
 	WHERE l.began_at IS NOT NULL;
 COMMENT ON VIEW customer_groups.member_history IS
 	'All memberships there have been, from the event log: who was in which group, how, by whom, since when and until when (ended_at null: still recorded); began_at is when the addition was logged.';
+COMMENT ON COLUMN customer_groups.member_history.customer_id IS 'Customer, who may be gone.';
+COMMENT ON COLUMN customer_groups.member_history.group_id IS 'Group, which may be gone.';
+COMMENT ON COLUMN customer_groups.member_history.group_code IS 'The group''s present code, or its last one.';
+COMMENT ON COLUMN customer_groups.member_history.name IS 'The group''s present name, or its last one.';
+COMMENT ON COLUMN customer_groups.member_history.source IS 'How it came about: manual, self, bulk or tier.';
+COMMENT ON COLUMN customer_groups.member_history.valid_from IS 'First day, as recorded last; null: no start.';
+COMMENT ON COLUMN customer_groups.member_history.valid_until IS 'Last day, as recorded last; null: no end.';
+COMMENT ON COLUMN customer_groups.member_history.added_at IS 'When it was added, as recorded last.';
+COMMENT ON COLUMN customer_groups.member_history.ended_at IS 'When it was removed, or the next one began; null: still recorded.';
+COMMENT ON COLUMN customer_groups.member_history.added_by IS 'By whom it was added.';
+COMMENT ON COLUMN customer_groups.member_history.began_at IS 'When the addition was logged.';
 
 CREATE FUNCTION customer_groups.was_valid(at timestamptz, day date, valid_from date, valid_until date,
 										  added_at timestamptz, ended_at timestamptz)
@@ -1664,7 +1694,7 @@ CREATE FUNCTION customer_groups.was_valid(at timestamptz, day date, valid_from d
 		AND CASE WHEN valid_from IS NULL THEN added_at <= at ELSE valid_from <= day END
 		AND coalesce(day <= valid_until, true);
 COMMENT ON FUNCTION customer_groups.was_valid(timestamptz, date, date, date, timestamptz, timestamptz) IS
-	'Whether a membership of member_history holds at a time on a day: from valid_from (without one, from its addition) to valid_until, cut off at its end.';
+	'Whether a membership of member_history holds at a time on a day: from valid_from (without one, from its addition) to valid_until, cut off at its end. Null dates are open ends; null at or day: null.';
 -- Groups and members for the people who keep them.
 
 -- What the functions below share.
@@ -1986,6 +2016,11 @@ CREATE VIEW customer_groups.enrollable_groups WITH (security_invoker) AS
 		AND g.starts_on <= (SELECT customer_groups.shop_today())
 		AND (g.ends_on IS NULL OR g.ends_on >= (SELECT customer_groups.shop_today()));
 COMMENT ON VIEW customer_groups.enrollable_groups IS 'Groups that customers may enroll in today, by the settings'' time zone; never tiers.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.code IS 'Group''s code, for enroll().';
+COMMENT ON COLUMN customer_groups.enrollable_groups.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.description IS 'Its description; null: none.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.starts_on IS 'First day in effect.';
+COMMENT ON COLUMN customer_groups.enrollable_groups.ends_on IS 'Last day in effect; null: no end.';
 
 CREATE FUNCTION customer_groups.enroll(customer_id bigint, group_codes text[]) RETURNS int
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2093,6 +2128,11 @@ CREATE VIEW customer_groups.group_stores WITH (security_invoker) AS
 	CROSS JOIN customer_groups.stores s
 	LEFT JOIN customer_groups.group_store_pricing p ON p.group_id = g.id AND p.store_id = s.id;
 COMMENT ON VIEW customer_groups.group_stores IS 'For each group and store: whether the group counts for prices there, and whose answer that is (''store'' or ''group'').';
+COMMENT ON COLUMN customer_groups.group_stores.group_code IS 'Group.';
+COMMENT ON COLUMN customer_groups.group_stores.store_id IS 'Store.';
+COMMENT ON COLUMN customer_groups.group_stores.store_code IS 'The store''s code.';
+COMMENT ON COLUMN customer_groups.group_stores.use_pricing IS 'Whether the group counts for prices in the store.';
+COMMENT ON COLUMN customer_groups.group_stores.answered_by IS 'Whose answer that is: store or group.';
 
 CREATE VIEW customer_groups.group_promotions WITH (security_invoker) AS
 	SELECT g.code AS group_code, p.id AS promotion_id, p.code AS promotion_code, p.name, p.kind, p.value,
@@ -2101,6 +2141,18 @@ CREATE VIEW customer_groups.group_promotions WITH (security_invoker) AS
 	JOIN customer_groups.promotion_groups a ON a.group_id = g.id
 	JOIN customer_groups.promotions p ON p.id = a.promotion_id;
 COMMENT ON VIEW customer_groups.group_promotions IS 'The promotions of each group.';
+COMMENT ON COLUMN customer_groups.group_promotions.group_code IS 'Group.';
+COMMENT ON COLUMN customer_groups.group_promotions.promotion_id IS 'Promotion that is attached to it.';
+COMMENT ON COLUMN customer_groups.group_promotions.promotion_code IS 'Its code.';
+COMMENT ON COLUMN customer_groups.group_promotions.name IS 'Its name.';
+COMMENT ON COLUMN customer_groups.group_promotions.kind IS 'percent, amount or fixed_price.';
+COMMENT ON COLUMN customer_groups.group_promotions.value IS 'Percent, or money in its currency, by kind.';
+COMMENT ON COLUMN customer_groups.group_promotions.level IS 'item or order.';
+COMMENT ON COLUMN customer_groups.group_promotions.currency IS 'Its currency; null: the settings''.';
+COMMENT ON COLUMN customer_groups.group_promotions.groups_only IS 'false: it is open to everybody all the same.';
+COMMENT ON COLUMN customer_groups.group_promotions.active IS 'Whether it is switched on.';
+COMMENT ON COLUMN customer_groups.group_promotions.starts_at IS 'From when on; null: no start.';
+COMMENT ON COLUMN customer_groups.group_promotions.ends_at IS 'Until when, exclusively; null: no end.';
 
 CREATE FUNCTION customer_groups.delete_group(group_code text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2115,7 +2167,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.delete_group(text) IS
-	'Deletes a group for good: its members and attachments go, sales, events and past discounts stay. Says so when a promotion for groups only is then open to nobody. Unknown group: 02000; one that a segment''s rule names: 2BP01.';
+	'Deletes a group for good: its members and attachments go, sales, events and past discounts stay. Says so when a promotion for groups only is then open to nobody. Unknown group: 02000; a null one: 22004; one that a segment''s rule names: 2BP01.';
 
 -- Who is and was where.
 
@@ -2139,7 +2191,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.check_horizon(timestamptz) IS 'Raises 22023 for a time before the last purge of the event log, and for an infinite one.';
+COMMENT ON FUNCTION customer_groups.check_horizon(timestamptz) IS 'Raises 22023 for a time before the last purge of the event log, and for an infinite one; not for null, which is now.';
 
 CREATE FUNCTION customer_groups.groups_of(customer_id bigint, at timestamptz DEFAULT NULL)
 	RETURNS TABLE (group_code text, name text, source text, valid_from date, valid_until date)
@@ -2314,7 +2366,7 @@ CREATE FUNCTION customer_groups.attach_promotion(group_code text, promotion_code
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.attach_promotions(group_code, ARRAY[promotion_code]) > 0;
 COMMENT ON FUNCTION customer_groups.attach_promotion(text, text) IS
-	'attach_promotions() for one promotion; false when it was attached already.';
+	'attach_promotions() for one promotion; false when it was attached already. Errors as attach_promotions(); a null promotion is 22004.';
 
 CREATE FUNCTION customer_groups.detach_promotions(group_code text, promotion_codes text[]) RETURNS int
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2342,7 +2394,7 @@ CREATE FUNCTION customer_groups.detach_promotion(group_code text, promotion_code
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.detach_promotions(group_code, ARRAY[promotion_code]) > 0;
 COMMENT ON FUNCTION customer_groups.detach_promotion(text, text) IS
-	'detach_promotions() for one promotion; false when it was not attached.';
+	'detach_promotions() for one promotion; false when it was not attached. Errors as detach_promotions(); a null promotion is 22004.';
 
 CREATE FUNCTION customer_groups.set_group_discount(
 		group_code text, kind text, value numeric, min_order_value numeric DEFAULT NULL,
@@ -2421,7 +2473,7 @@ CREATE FUNCTION customer_groups.promotions_now(ids int[])
 	AS 'MODULE_PATHNAME', 'cg_promotions_now'
 	LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION customer_groups.promotions_now(int[]) IS
-	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot.';
+	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot. No row for null.';
 
 CREATE FUNCTION customer_groups.say_of_promotions(codes text[], one text, many text, hint text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2436,7 +2488,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.say_of_promotions(text[], text, text, text) IS 'Raises one NOTICE about promotions, none for an empty list.';
+COMMENT ON FUNCTION customer_groups.say_of_promotions(text[], text, text, text) IS 'Raises one NOTICE about promotions, none for an empty list or null.';
 
 CREATE FUNCTION customer_groups.say_attached() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -2685,13 +2737,13 @@ CREATE FUNCTION customer_groups.record_sale_by_key(
 			store_id, at, external_id, kind, rate) r;
 	END;
 COMMENT ON FUNCTION customer_groups.record_sale_by_key(text, jsonb, int, timestamptz, text, customer_groups.sale_kind, numeric) IS
-	'record_sale() with the customer''s and the items'' external_id: [{"item": "sku-7", "quantity": 2}, …].';
+	'record_sale() with the customer''s and the items'' external_id: [{"item": "sku-7", "quantity": 2}, …]. Errors as record_sale(); an unknown item is 02000.';
 
 CREATE FUNCTION customer_groups.add_member_by_key(customer_external_id text, group_code text, valid_until date DEFAULT NULL)
 	RETURNS boolean
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 	RETURN customer_groups.add_member(customer_groups.customer_id_of(customer_external_id), group_code, valid_until);
-COMMENT ON FUNCTION customer_groups.add_member_by_key(text, text, date) IS 'add_member() with the customer''s external_id.';
+COMMENT ON FUNCTION customer_groups.add_member_by_key(text, text, date) IS 'add_member() with the customer''s external_id. Errors as add_member().';
 -- Refunds: what is left of a sale, and giving it back in whole or in exact parts.
 
 CREATE FUNCTION customer_groups.part_of(amount numeric, part numeric, whole numeric, digits int) RETURNS numeric
@@ -2700,7 +2752,7 @@ CREATE FUNCTION customer_groups.part_of(amount numeric, part numeric, whole nume
 		-- Whole numbers: the division is exact.
 		ELSE least(amount, round(div(2 * amount * 10 ^ digits::numeric * part + whole, 2 * whole) / 10 ^ digits::numeric, digits)) END;
 COMMENT ON FUNCTION customer_groups.part_of(numeric, numeric, numeric, int) IS
-	'amount × part / whole, rounded half up to a number of digits; the amount itself for the whole. Grows with part, so that the differences between growing parts add up exactly.';
+	'amount × part / whole, rounded half up to a number of digits; the amount itself for the whole. Grows with part, so that the differences between growing parts add up exactly. Null for a null argument.';
 
 CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
 	SELECT s.customer_id, coalesce(s.refund_of, s.id) AS sale_id, l.line_no,
@@ -2722,6 +2774,18 @@ CREATE VIEW customer_groups.line_refunds WITH (security_invoker) AS
 	GROUP BY s.customer_id, coalesce(s.refund_of, s.id), l.line_no;
 COMMENT ON VIEW customer_groups.line_refunds IS
 	'Each line of each sale, with what refunds of that sale (sales.refund_of, by line number) have given back of its quantity, discount and total so far; money in the store''s currency.';
+COMMENT ON COLUMN customer_groups.line_refunds.customer_id IS 'Customer.';
+COMMENT ON COLUMN customer_groups.line_refunds.sale_id IS 'Sale that the line was sold in.';
+COMMENT ON COLUMN customer_groups.line_refunds.line_no IS 'Line.';
+COMMENT ON COLUMN customer_groups.line_refunds.item_id IS 'Item.';
+COMMENT ON COLUMN customer_groups.line_refunds.unit_price IS 'List price of a unit.';
+COMMENT ON COLUMN customer_groups.line_refunds.digits IS 'Digits after the decimal point of the currency''s minor unit.';
+COMMENT ON COLUMN customer_groups.line_refunds.quantity IS 'Quantity sold.';
+COMMENT ON COLUMN customer_groups.line_refunds.discount IS 'What was taken off the line.';
+COMMENT ON COLUMN customer_groups.line_refunds.total IS 'What was paid for it.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_quantity IS 'Quantity given back so far.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_discount IS 'Discount that went with it.';
+COMMENT ON COLUMN customer_groups.line_refunds.refunded_total IS 'Money given back so far, not negative.';
 
 CREATE FUNCTION customer_groups.refund_sale(
 		customer_id bigint, refunded_id bigint, lines jsonb, at timestamptz, external_id text,
@@ -2875,7 +2939,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.refund_sale(bigint, bigint, jsonb, timestamptz, text) IS 'The work of record_refund().';
+COMMENT ON FUNCTION customer_groups.refund_sale(bigint, bigint, jsonb, timestamptz, text) IS 'The work of record_refund(); errors as record_refund().';
 
 CREATE FUNCTION customer_groups.is_same_refund(customer_id bigint, refunded_id bigint, refund_id bigint, items bigint[], quantities numeric[])
 	RETURNS boolean
@@ -3222,7 +3286,7 @@ CREATE FUNCTION customer_groups.name_subject(row_value jsonb) RETURNS jsonb
 		|| CASE WHEN row_value ? 'store_id' THEN coalesce(
 				(SELECT jsonb_build_object('store_code', s.code)
 				 FROM customer_groups.stores s WHERE s.id = (row_value ->> 'store_id')::int), '{}') ELSE '{}' END;
-COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches.';
+COMMENT ON FUNCTION customer_groups.name_subject(jsonb) IS 'A row of an attachment with the codes and names of what it attaches; null for null.';
 
 -- Before the row itself, so that its code can still be written into the events.
 CREATE FUNCTION customer_groups.delete_attachments() RETURNS trigger
@@ -3350,6 +3414,10 @@ COMMENT ON FUNCTION customer_groups.purge_events(timestamptz) IS
 CREATE VIEW customer_groups.access_marks AS
 	SELECT false AS "view", false AS members, false AS edit, false AS sell;
 COMMENT ON VIEW customer_groups.access_marks IS 'The right to read a column marks a role that holds the level of that name; see access_levels.';
+COMMENT ON COLUMN customer_groups.access_marks."view" IS 'Read by who holds the level view.';
+COMMENT ON COLUMN customer_groups.access_marks.members IS 'Read by who holds the level members.';
+COMMENT ON COLUMN customer_groups.access_marks.edit IS 'Read by who holds the level edit.';
+COMMENT ON COLUMN customer_groups.access_marks.sell IS 'Read by who holds the level sell.';
 
 -- What each level gives beyond those that it includes: a table with the
 -- privileges on it and, where not the whole table, the columns; or a function.
@@ -3552,6 +3620,8 @@ CREATE VIEW customer_groups.access_levels WITH (security_invoker) AS
 	FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) x
 	WHERE a.attrelid = 'customer_groups.access_marks'::regclass AND a.attnum > 0 AND x.privilege_type = 'SELECT';
 COMMENT ON VIEW customer_groups.access_levels IS 'The access levels that roles hold: view, members, edit, sell.';
+COMMENT ON COLUMN customer_groups.access_levels.role IS 'Role.';
+COMMENT ON COLUMN customer_groups.access_levels.level IS 'Level that it holds; levels that this one includes have no row.';
 
 -- Grants to or revokes from a role what a level gives.
 CREATE FUNCTION customer_groups.apply_level(role regrole, level text, give boolean) RETURNS void
@@ -3567,7 +3637,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION customer_groups.apply_level(regrole, text, boolean) IS 'Grants or revokes the privileges of one level, without those that it includes.';
+COMMENT ON FUNCTION customer_groups.apply_level(regrole, text, boolean) IS 'Grants or revokes the privileges of one level, without those that it includes; nothing for a null level.';
 
 CREATE FUNCTION customer_groups.grant_access(role regrole, level text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -3651,6 +3721,11 @@ CREATE VIEW customer_groups.tier_distribution WITH (security_invoker) AS
 	ORDER BY r.ladder, r.upgrade_threshold DESC NULLS LAST, r.code;
 COMMENT ON VIEW customer_groups.tier_distribution IS
 	'For each ladder and each of its tiers in effect today (settings'' time zone), the highest first: how many customers hold it, their share of all customers (from 0 to 1; null when there are none), and their net sales of the whole time, in the settings'' currency. The row with a null tier is those who hold none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.ladder IS 'Ladder.';
+COMMENT ON COLUMN customer_groups.tier_distribution.tier IS 'Code of a tier; null: those who hold none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.customers IS 'Number of customers who hold it.';
+COMMENT ON COLUMN customer_groups.tier_distribution.share IS 'Their share of all customers, from 0 to 1; null when there are none.';
+COMMENT ON COLUMN customer_groups.tier_distribution.net_sales IS 'Their net sales of the whole time, in the settings'' currency.';
 -- The slow and obvious recomputation of everything that is derived.
 
 CREATE FUNCTION customer_groups.check_integrity()
