@@ -282,7 +282,12 @@ node_height(Nesting *nesting, const CgRuleNode *node, int above)
 		const CgRuleNode *child = cg_rule_child(node);
 
 		for (int i = 0; i < node->nargs; i++, child = cg_rule_sibling(child))
-			height = Max(height, node_height(nesting, child, above + 1));
+		{
+			/* Max() would ask twice, at each level. */
+			int below = node_height(nesting, child, above + 1);
+
+			height = Max(height, below);
+		}
 	}
 	else if (node->kind == CG_RULE_SEGMENT &&
 			 cg_find_code(CG_NAME_SEGMENT, cg_rule_name(node), &place))
