@@ -47,6 +47,7 @@ INSERT INTO valid (input) VALUES
 	('bought ITEM ''sku-7'' >= 0.350 OR bought brand ''b'' in last 7 days in (1, 2)'),
 	('attribute ''size'' = 42 OR attribute ''size'' = ''42'' OR attribute ''a'' <> ''b'''),
 	('attribute ''a'' BETWEEN 1 AND 2 OR attribute ''a'' IN (1) OR attribute ''a'' IN (''x'', '''') OR attribute ''a'' < 3'),
+	('attribute ''letters'' = TRUE OR attribute ''letters'' <> False OR attribute ''letters'' in (true,FALSE , true) OR NOT attribute ''true'' != true'),
 	('tier OF ''default'' <> ''gold'' AND tier of ''b2b'' in (''gold'', ''silver'')'),
 	('in segment ''it''''s'' OR member of ''한국''''고객'''),
 	('member OF ''AND'' AND member OF ''and'' AND member OF ''a'||E'\n'||'b'''),
@@ -187,6 +188,19 @@ INSERT INTO invalid (input) VALUES
 	('attribute ''city'' > ''Seoul'''),
 	('attribute ''city'' BETWEEN ''a'' AND ''b'''),
 	('attribute ''city'' IN (''a'', 1)'),
+	('attribute ''letters'' > true'),
+	('attribute ''letters'' BETWEEN false AND true'),
+	('attribute ''letters'' IN (true, ''true'')'),
+	('attribute ''letters'' IN (0, false)'),
+	('attribute ''letters'' = ture'),
+	('attribute ''letters'' = yes'),
+	('attribute ''letters'''' = true'),
+	('attribute ''letters'' true'),
+	('attribute true = 1'),
+	('visits = true'),
+	('registered <> false'),
+	('tier OF ''default'' = true'),
+	('true'),
 	('tier OF ''default'' >= ''gold'''),
 	('tier OF ''default'' = 3'),
 	('tier = ''gold'''),
@@ -237,6 +251,10 @@ FROM (VALUES
 	('visits > 1 AND visits > 2', 'visits > 2 AND visits > 1'),
 	('member OF ''a''', 'member OF ''A'''),
 	('attribute ''a'' = 1', 'attribute ''a'' = ''1'''),
+	('attribute ''a'' = true', 'attribute ''a'' = TRUE'),
+	('attribute ''a'' = true', 'attribute ''a'' = false'),
+	('attribute ''a'' = true', 'attribute ''a'' = ''true'''),
+	('attribute ''a'' = true', 'attribute ''a'' = 1'),
 	('visits > 1', 'visits IN LAST 0 DAYS > 1')) AS v (a, b);
 SELECT count(*) AS rows, count(DISTINCT rule::text) AS texts,
 	(SELECT count(*) FROM (SELECT FROM valid GROUP BY input::segment_rule) g) AS groups
@@ -299,7 +317,14 @@ SELECT json, pg_temp.complaint('SELECT $1::jsonb::segment_rule', json) FROM (VAL
 	('{"bought": "item", "op": ">", "value": 1}'),
 	('{"attribute": "city", "op": ">", "value": "a"}'),
 	('{"attribute": "city", "op": "in", "value": ["a", 1]}'),
-	('{"attribute": "city", "op": "=", "value": true}'),
+	('{"attribute": "letters", "op": "<", "value": true}'),
+	('{"attribute": "letters", "op": "between", "value": [false, true]}'),
+	('{"attribute": "letters", "op": "in", "value": [true, "true"]}'),
+	('{"attribute": "letters", "op": "in", "value": [true, null]}'),
+	('{"attribute": "letters", "op": "=", "value": [true]}'),
+	('{"metric": "visits", "op": "=", "value": true}'),
+	('{"date": "registered", "op": "=", "value": true}'),
+	('{"tier_of": "default", "op": "=", "value": false}'),
 	('{"tier_of": "default", "op": "=", "value": 1}'),
 	('{"segment": 7}'),
 	('{"and": [{"all": true}, {"or": [{"segment": "a"}, {"metric": "visitz", "op": ">", "value": 1}]}]}'),
@@ -332,6 +357,7 @@ BEGIN
 	RETURN CASE one
 		WHEN 'number' THEN to_jsonb(trim_scale(round((random() * 10 ^ pg_temp.pick('0', '3', '12')::int)::numeric, pg_temp.pick('0', '2', '9')::int) * pg_temp.pick('1', '-1')::int))
 		WHEN 'date' THEN to_jsonb(date '2000-02-29' + floor(random() * 20000)::int)
+		WHEN 'boolean' THEN to_jsonb(random() < 0.5)
 		ELSE to_jsonb(pg_temp.pick('gold', 'a''b', '', '한국', 'AND', 'x y', '"', '\', E'\n')) END;
 END
 $$;
@@ -341,7 +367,7 @@ DECLARE
 	op text := pg_temp.pick('=', '<>', 'in');
 	list jsonb := '[]';
 BEGIN
-	IF type <> 'text' THEN
+	IF type NOT IN ('text', 'boolean') THEN
 		op := pg_temp.pick('=', '<>', '<', '<=', '>', '>=', 'between', 'in');
 	END IF;
 	IF op NOT IN ('between', 'in') THEN
@@ -387,7 +413,7 @@ BEGIN
 		WHEN 'bought' THEN
 			RETURN jsonb_build_object(kind, pg_temp.pick('item', 'category', 'brand'), 'code', pg_temp.some('text'))
 				|| pg_temp.test('{number}') || CASE WHEN random() < 0.5 THEN last_days ELSE '{}' END;
-		WHEN 'attribute' THEN RETURN jsonb_build_object(kind, pg_temp.some('text')) || pg_temp.test('{number,text}');
+		WHEN 'attribute' THEN RETURN jsonb_build_object(kind, pg_temp.some('text')) || pg_temp.test('{number,text,boolean}');
 		WHEN 'tier_of' THEN RETURN jsonb_build_object(kind, pg_temp.some('text')) || pg_temp.test('{text}');
 		ELSE RETURN jsonb_build_object(kind, pg_temp.some('text'));
 	END CASE;

@@ -177,6 +177,9 @@ attribute_literal(const CgRuleNode *node, const char *value)
 	appendStringInfoString(&out, ": ");
 	if (node->type == CG_TYPE_NUMBER)
 		appendStringInfoString(&out, number_text(node, value));
+	else if (node->type == CG_TYPE_BOOLEAN)
+		appendStringInfoString(&out,
+							   DatumGetBool(cg_rule_value_datum(node, value)) ? "true" : "false");
 	else
 		escape_json(&out, text_to_cstring((const text *) value));
 	appendStringInfoChar(&out, '}');
@@ -681,11 +684,12 @@ append_attribute(StringInfo out, const CgRuleNode *node)
 							 attribute_literal(node, value));
 		appendStringInfoChar(out, ')');
 	}
-	else if (node->type == CG_TYPE_TEXT)
+	else if (node->type != CG_TYPE_NUMBER)
 		appendStringInfo(out,
 						 "pg_catalog.jsonb_typeof(c.attributes " FIELD " %s) " EQ
-						 " 'string' AND NOT c.attributes " CONTAINS " %s",
-						 name, attribute_literal(node, value));
+						 " '%s' AND NOT c.attributes " CONTAINS " %s",
+						 name, node->type == CG_TYPE_TEXT ? "string" : "boolean",
+						 attribute_literal(node, value));
 	else
 	{
 		appendStringInfo(out,

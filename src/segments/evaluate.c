@@ -204,6 +204,12 @@ compare_text(const CgRuleNode *node, const char *value, const void *theirs)
 	return same_text((const text *) value, string->val.string.val, string->val.string.len) ? 0 : 1;
 }
 
+static int
+compare_boolean(const CgRuleNode *node, const char *value, const void *theirs)
+{
+	return DatumGetBool(cg_rule_value_datum(node, value)) == *(const bool *) theirs ? 0 : 1;
+}
+
 /* net_sales / visits against a value: net_sales against value × visits is exact. */
 static int
 compare_average(const CgRuleNode *node, const char *value, const void *theirs)
@@ -701,6 +707,8 @@ fulfils_attribute(CgEvaluation *evaluation, const CgRuleNode *node)
 		return false;
 	if (node->type == CG_TYPE_NUMBER)
 		return value->type == jbvNumeric && test(node, compare_number, value->val.numeric);
+	if (node->type == CG_TYPE_BOOLEAN)
+		return value->type == jbvBool && test(node, compare_boolean, &value->val.boolean);
 	return value->type == jbvString && test(node, compare_text, value);
 }
 

@@ -275,11 +275,11 @@ append_node(StringInfo buf, const CgRuleExpr *expr, int depth, int *conditions,
 			if (!append_node(buf, lfirst(lc), depth + 1, conditions, escontext))
 				return false;
 		}
-		else if (expr->type == CG_TYPE_DATE)
+		else if (cg_rule_type_is_int(expr->type))
 		{
-			DateADT date = lfirst_int(lc);
+			int32 value = lfirst_int(lc);
 
-			append_aligned(buf, &date, sizeof(date));
+			append_aligned(buf, &value, sizeof(value));
 		}
 		else
 			append_aligned(buf, lfirst(lc), VARSIZE(lfirst(lc)));

@@ -71,7 +71,7 @@ typedef enum CgRuleKind
 	CG_RULE_BOUGHT_ITEM = 19,          /* name, days or -1, op, numbers */
 	CG_RULE_BOUGHT_CATEGORY = 20,      /* likewise */
 	CG_RULE_BOUGHT_BRAND = 21,         /* likewise */
-	CG_RULE_ATTRIBUTE = 22,            /* name, op, numbers or texts */
+	CG_RULE_ATTRIBUTE = 22,            /* name, op, numbers, texts or booleans */
 	CG_RULE_MEMBER = 23,               /* name: a group's code */
 	CG_RULE_TIER = 24,                 /* name: a ladder's code, op, texts */
 	CG_RULE_SEGMENT = 25               /* name */
@@ -94,7 +94,7 @@ typedef enum CgRuleMetric
 	CG_METRIC_LAST_VISIT = 22
 } CgRuleMetric;
 
-/* Texts are compared by EQ, NE and IN only. */
+/* Texts and booleans are compared by EQ, NE and IN only. */
 typedef enum CgRuleOp
 {
 	CG_OP_NONE = 0,
@@ -114,7 +114,8 @@ typedef enum CgRuleType
 	CG_TYPE_NONE = 0,
 	CG_TYPE_NUMBER = 1,
 	CG_TYPE_DATE = 2,
-	CG_TYPE_TEXT = 4
+	CG_TYPE_TEXT = 4,
+	CG_TYPE_BOOLEAN = 8 /* stored as an int32, 0 or 1 */
 } CgRuleType;
 
 /* What a name in a rule may name, as rule_names() spells it. */
@@ -170,6 +171,13 @@ cg_rule_has_name(CgRuleKind kind)
 	return kind >= CG_RULE_BOUGHT_ITEM && kind <= CG_RULE_SEGMENT;
 }
 
+/* Whether values that have no order can be compared by it. */
+static inline bool
+cg_op_is_of_equality(CgRuleOp op)
+{
+	return op == CG_OP_EQ || op == CG_OP_NE || op == CG_OP_IN;
+}
+
 static inline bool
 cg_metric_is_date(CgRuleMetric metric)
 {
@@ -213,19 +221,29 @@ cg_rule_value(const CgRuleNode *node)
 	return cg_rule_has_name(node->kind) ? start + INTALIGN(VARSIZE(start)) : start;
 }
 
+/* Whether values of the type are an int32 each, rather than a varlena. */
+static inline bool
+cg_rule_type_is_int(CgRuleType type)
+{
+	return type == CG_TYPE_DATE || type == CG_TYPE_BOOLEAN;
+}
+
 /* The value after this one. */
 static inline const char *
 cg_rule_next_value(const CgRuleNode *node, const char *value)
 {
-	return value + (node->type == CG_TYPE_DATE ? sizeof(DateADT) : INTALIGN(VARSIZE(value)));
+	return value + (cg_rule_type_is_int(node->type) ? sizeof(int32) : INTALIGN(VARSIZE(value)));
 }
 
-/* A value as a numeric, date or text, by the node's type. */
+/* A value as a numeric, date, text or boolean, by the node's type. */
 static inline Datum
 cg_rule_value_datum(const CgRuleNode *node, const char *value)
 {
-	return node->type == CG_TYPE_DATE ? DateADTGetDatum(*(const DateADT *) value)
-									  : PointerGetDatum(value);
+	if (node->type == CG_TYPE_DATE)
+		return DateADTGetDatum(*(const DateADT *) value);
+	if (node->type == CG_TYPE_BOOLEAN)
+		return BoolGetDatum(*(const int32 *) value != 0);
+	return PointerGetDatum(value);
 }
 
 /* segment_rule.c */

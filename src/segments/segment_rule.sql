@@ -24,7 +24,7 @@ CREATE TYPE customer_groups.segment_rule (
 	ALIGNMENT = int4,
 	STORAGE = extended
 );
-COMMENT ON TYPE customer_groups.segment_rule IS 'A rule that customers fulfil or not, like: visits >= 10 AND registered WITHIN 30 DAYS. It holds codes, and reads no table. Number literals compare by value and quoted ones as text.';
+COMMENT ON TYPE customer_groups.segment_rule IS 'A rule that customers fulfil or not, like: visits >= 10 AND registered WITHIN 30 DAYS. It holds codes, and reads no table. Number literals compare by value and quoted ones as text; true and false are those of JSON.';
 
 -- Equality is that of the canonical form: 10 is 10.0, but a AND b is not b AND a.
 
@@ -83,9 +83,9 @@ COMMENT ON FUNCTION customer_groups.segment_rule_to_jsonb(customer_groups.segmen
 {"within": "registered", "days": 30}, {"birthday": "today"}, {"birthday": "this_month"},
 {"birthday": "month", "month": 5}, {"birthday": "next", "days": 7},
 {"bought": "category", "code": "shoes", "op": ">=", "value": 2} (or "item", "brand") with "last_days": 365 for a window,
-{"attribute": "city", "op": "=", "value": "Seoul"} (a number compares by value, a string as text),
+{"attribute": "city", "op": "=", "value": "Seoul"} (a number compares by value, a string as text, true and false as such),
 {"member_of": "wholesale"}, {"tier_of": "default", "op": "=", "value": "gold"}, {"segment": "vip"}.
-"op" is =, <>, <, <=, >, >=, "between" with "value": [low, high] or "in" with "value": [one, ...]; strings that are not dates take =, <> and "in" only.';
+"op" is =, <>, <, <=, >, >=, "between" with "value": [low, high] or "in" with "value": [one, ...]; strings that are not dates, true and false take =, <> and "in" only.';
 
 CREATE CAST (jsonb AS customer_groups.segment_rule)
 	WITH FUNCTION customer_groups.segment_rule_from_jsonb(jsonb);

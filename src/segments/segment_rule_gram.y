@@ -85,14 +85,14 @@ static CgRuleExpr *negation(CgRuleExpr *child);
 %token <op> COMPARISON	"a comparison"
 %token BAD_WORD			"unknown word"
 %token ALL AND ATTRIBUTE "attribute" BETWEEN BIRTHDAY "birthday" BOUGHT "bought"
-%token BRAND CATEGORY DATE DAYS DAYS_SINCE "days_since" IN ITEM LAST MEMBER "member"
-%token MONTH NEXT NOT OF OR SEGMENT THIS TIER "tier" TODAY WITHIN
+%token BRAND CATEGORY DATE DAYS DAYS_SINCE "days_since" FALSE "false" IN ITEM LAST
+%token MEMBER "member" MONTH NEXT NOT OF OR SEGMENT THIS TIER "tier" TODAY TRUE "true" WITHIN
 
 %type <expr> disjunction conjunction factor condition
-%type <expr> number_test date_test text_test
-%type <list> numbers dates strings
+%type <expr> number_test date_test text_test boolean_test
+%type <list> numbers dates strings booleans
 %type <number> number
-%type <integer> date days month window
+%type <integer> date boolean days month window
 %type <kind> product
 
 %%
@@ -207,6 +207,12 @@ condition:
 			$$->kind = CG_RULE_ATTRIBUTE;
 			$$->name = $2;
 		}
+	| ATTRIBUTE STRING boolean_test
+		{
+			$$ = $3;
+			$$->kind = CG_RULE_ATTRIBUTE;
+			$$->name = $2;
+		}
 	| TIER OF STRING text_test
 		{
 			$$ = $4;
@@ -240,7 +246,7 @@ date_test:
 text_test:
 	COMPARISON STRING
 		{
-			if ($1 != CG_OP_EQ && $1 != CG_OP_NE)
+			if (!cg_op_is_of_equality($1))
 			{
 				cg_rule_parse_error(parse, @1, "Text is not compared by", CG_RULE_TEXT_OP_HINT);
 				YYABORT;
@@ -248,6 +254,20 @@ text_test:
 			$$ = test($1, CG_TYPE_TEXT, list_make1($2));
 		}
 	| IN '(' strings ')'				{ $$ = test(CG_OP_IN, CG_TYPE_TEXT, $3); }
+	;
+
+boolean_test:
+	COMPARISON boolean
+		{
+			if (!cg_op_is_of_equality($1))
+			{
+				cg_rule_parse_error(parse, @1, "true and false are not compared by",
+									CG_RULE_BOOLEAN_OP_HINT);
+				YYABORT;
+			}
+			$$ = test($1, CG_TYPE_BOOLEAN, list_make1_int($2));
+		}
+	| IN '(' booleans ')'				{ $$ = test(CG_OP_IN, CG_TYPE_BOOLEAN, $3); }
 	;
 
 numbers:
@@ -263,6 +283,11 @@ dates:
 strings:
 	STRING								{ $$ = list_make1($1); }
 	| strings ',' STRING				{ $$ = lappend($1, $3); }
+	;
+
+booleans:
+	boolean								{ $$ = list_make1_int($1); }
+	| booleans ',' boolean				{ $$ = lappend_int($1, $3); }
 	;
 
 number:
@@ -285,6 +310,11 @@ date:
 				YYABORT;
 			}
 		}
+	;
+
+boolean:
+	TRUE								{ $$ = true; }
+	| FALSE								{ $$ = false; }
 	;
 
 opt_date:

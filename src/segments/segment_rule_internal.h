@@ -26,6 +26,7 @@
 #define CG_RULE_WINDOW_HINT "Only visits, net_sales, refunds and no_shows have a window of days."
 #define CG_RULE_TEXT_OP_HINT                                                                       \
 	"Text is compared by =, <> and IN; a number without quotes is compared by value."
+#define CG_RULE_BOOLEAN_OP_HINT "true and false are compared by =, <> and IN."
 
 /* A node as it is being made; the fields are those of CgRuleNode. */
 typedef struct CgRuleExpr
@@ -36,7 +37,7 @@ typedef struct CgRuleExpr
 	CgRuleType   type;
 	int32        days;
 	text        *name;
-	List        *args; /* CgRuleExpr, Numeric, text, or integers for dates */
+	List        *args; /* CgRuleExpr, Numeric, text, or integers for dates and booleans */
 } CgRuleExpr;
 
 /* A piece of the text, in bytes. */

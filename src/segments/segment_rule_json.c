@@ -96,7 +96,7 @@ static const Shape shapes[CG_RULE_LAST_KIND + 1] = {
 							  .types = CG_TYPE_NUMBER},
 	[CG_RULE_ATTRIBUTE] = {.key = "attribute",
 						   .holds = HOLDS_NAME,
-						   .types = CG_TYPE_NUMBER | CG_TYPE_TEXT},
+						   .types = CG_TYPE_NUMBER | CG_TYPE_TEXT | CG_TYPE_BOOLEAN},
 	[CG_RULE_MEMBER] = {.key = "member_of", .holds = HOLDS_NAME},
 	[CG_RULE_TIER] = {.key = "tier_of", .holds = HOLDS_NAME, .types = CG_TYPE_TEXT},
 	[CG_RULE_SEGMENT] = {.key = "segment", .holds = HOLDS_NAME},
@@ -346,10 +346,12 @@ add_value(CgRuleExpr *expr, const Place *at, const Shape *shape, const JsonbValu
 		type = CG_TYPE_NUMBER;
 	else if (value->type == jbvString)
 		type = shape->types & CG_TYPE_DATE ? CG_TYPE_DATE : CG_TYPE_TEXT;
+	else if (value->type == jbvBool)
+		type = CG_TYPE_BOOLEAN;
 	if (!(shape->types & type) || (expr->args != NIL && type != expr->type))
 		json_error(at, "Wrong type of", "value",
 				   "Metrics compare with numbers, dates and tiers with strings, an attribute with "
-				   "either, but not with both at once.");
+				   "either or with true and false, but not with several kinds at once.");
 	expr->type = type;
 
 	switch (type)
@@ -366,11 +368,17 @@ add_value(CgRuleExpr *expr, const Place *at, const Shape *shape, const JsonbValu
 			expr->args = lappend_int(expr->args, date);
 			break;
 		case CG_TYPE_TEXT:
-			if (expr->op != CG_OP_EQ && expr->op != CG_OP_NE && expr->op != CG_OP_IN)
+			if (!cg_op_is_of_equality(expr->op))
 				json_error(at, "Text is not compared by", cg_op_name(expr->op),
 						   CG_RULE_TEXT_OP_HINT);
 			expr->args = lappend(
 				expr->args, cstring_to_text_with_len(value->val.string.val, value->val.string.len));
+			break;
+		case CG_TYPE_BOOLEAN:
+			if (!cg_op_is_of_equality(expr->op))
+				json_error(at, "true and false are not compared by", cg_op_name(expr->op),
+						   CG_RULE_BOOLEAN_OP_HINT);
+			expr->args = lappend_int(expr->args, value->val.boolean);
 			break;
 		case CG_TYPE_NONE:
 			Assert(false);
@@ -519,6 +527,16 @@ push_number(JsonbParseState **state, JsonbIteratorToken token, Numeric number)
 	pushJsonbValue(state, token, &v);
 }
 
+static void
+push_boolean(JsonbParseState **state, JsonbIteratorToken token, bool boolean)
+{
+	JsonbValue v;
+
+	v.type = jbvBool;
+	v.val.boolean = boolean;
+	pushJsonbValue(state, token, &v);
+}
+
 /* One value of a condition, in an array or alone. */
 static void
 push_value(JsonbParseState **state, JsonbIteratorToken token, const CgRuleNode *node,
@@ -539,6 +557,9 @@ push_value(JsonbParseState **state, JsonbIteratorToken token, const CgRuleNode *
 			break;
 		case CG_TYPE_TEXT:
 			push_text(state, token, (const text *) value);
+			break;
+		case CG_TYPE_BOOLEAN:
+			push_boolean(state, token, DatumGetBool(datum));
 			break;
 		case CG_TYPE_NONE:
 			elog(ERROR, "condition without values: %d", (int) node->kind);
@@ -570,7 +591,6 @@ push_node(JsonbParseState **state, const CgRuleNode *node)
 {
 	const Shape      *shape = &shapes[node->kind];
 	const CgRuleNode *child = cg_rule_child(node);
-	JsonbValue        yes = {.type = jbvBool, .val.boolean = true};
 	int               i;
 
 	check_stack_depth();
@@ -590,7 +610,7 @@ push_node(JsonbParseState **state, const CgRuleNode *node)
 			push_node(state, child);
 			break;
 		case HOLDS_TRUE:
-			pushJsonbValue(state, WJB_VALUE, &yes);
+			push_boolean(state, WJB_VALUE, true);
 			break;
 		case HOLDS_METRIC:
 		case HOLDS_DATE_METRIC:

@@ -224,8 +224,8 @@ rename_node(const CgRuleNode *node, const Renaming *renaming)
 
 		for (i = 0; i < node->nargs; i++, value = cg_rule_next_value(node, value))
 		{
-			if (node->type == CG_TYPE_DATE)
-				expr->args = lappend_int(expr->args, *(const DateADT *) value);
+			if (cg_rule_type_is_int(node->type))
+				expr->args = lappend_int(expr->args, *(const int32 *) value);
 			else if (node->kind == CG_RULE_TIER)
 				expr->args = lappend(expr->args,
 									 renamed(renaming, CG_NAME_TIER, (const text *) value));

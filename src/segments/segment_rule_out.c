@@ -4,9 +4,10 @@
  *	  The canonical text of a segment_rule.
  *
  * One spelling for each tree: keywords as the documentation writes them,
- * metrics in lower case, numbers in plain decimals, dates as quoted ISO
- * dates, one blank between words, and parentheses only where precedence asks
- * for them.  Reading it gives the same value again, byte for byte.
+ * metrics, true and false in lower case, numbers in plain decimals, dates as
+ * quoted ISO dates, one blank between words, and parentheses only where
+ * precedence asks for them.  Reading it gives the same value again, byte for
+ * byte.
  *
  * Memory is the caller's context.  No table is read, no lock is taken.
  *
@@ -170,6 +171,9 @@ print_value(StringInfo out, const CgRuleNode *node, const char *value)
 			break;
 		case CG_TYPE_TEXT:
 			print_quoted(out, (const text *) value);
+			break;
+		case CG_TYPE_BOOLEAN:
+			appendStringInfoString(out, DatumGetBool(datum) ? "true" : "false");
 			break;
 		case CG_TYPE_NONE:
 			elog(ERROR, "condition without values: %d", (int) node->kind);

@@ -111,8 +111,9 @@ BEGIN
                     AND today BETWEEN g.starts_on AND coalesce(g.ends_on, 'infinity')) THEN '1' ELSE '0' END, '' ORDER BY p.id) INTO result
         FROM person AS p;
     ELSIF node ? 'attribute' THEN
-        SELECT string_agg(CASE WHEN jsonb_typeof(t.theirs) = 'number' AND numbers IS NOT NULL AND pg_temp.test((t.theirs #>> '{}')::numeric, op, numbers)
-            OR jsonb_typeof(t.theirs) = 'string' AND numbers IS NULL AND pg_temp.test(t.theirs #>> '{}', op, texts) THEN '1' ELSE '0' END, '' ORDER BY t.id) INTO result
+        SELECT string_agg(CASE WHEN jsonb_typeof(t.theirs) = jsonb_typeof(jsonb_path_query_first(node, '$.value[0]'))
+            AND CASE WHEN numbers IS NULL THEN pg_temp.test(t.theirs #>> '{}', op, texts)
+                ELSE pg_temp.test((t.theirs #>> '{}')::numeric, op, numbers) END THEN '1' ELSE '0' END, '' ORDER BY t.id) INTO result
         FROM (SELECT p.id, p.attributes -> (node ->> 'attribute') AS theirs FROM person AS p) AS t;
     ELSIF node ? 'birthday' THEN
         -- The days that are meant, each with the 29th of February where it stands for it.

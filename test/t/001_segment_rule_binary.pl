@@ -28,9 +28,10 @@ $node->safe_psql('shop', q{
 		(6, 'birthday WITHIN NEXT 7 DAYS OR birthday IN MONTH 05'),
 		(7, 'bought CATEGORY ''shoes'' IN LAST 365 DAYS >= 2 OR bought ITEM ''sku-7'' >= 0.350'),
 		(8, 'in SEGMENT ''it''''s'' OR member OF ''한국''''고객'' OR attribute ''city'' = ''서울'''),
-		(9, 'tier OF ''b2b'' IN (''gold'', ''silver'')');
+		(9, 'tier OF ''b2b'' IN (''gold'', ''silver'')'),
+		(10, 'attribute ''letters'' = true OR attribute ''letters'' <> FALSE OR attribute ''letters'' IN (true, false)');
 	-- long enough to be toasted
-	INSERT INTO stored SELECT 10, ('member OF ''' || string_agg(md5(i::text), ' ') || '''')::customer_groups.segment_rule
+	INSERT INTO stored SELECT 11, ('member OF ''' || string_agg(md5(i::text), ' ') || '''')::customer_groups.segment_rule
 	FROM generate_series(1, 1900) i;
 }, @as_owner);
 
@@ -48,7 +49,7 @@ is(copy_over('stored'), '', 'rules are copied in binary');
 is( $node->safe_psql('shop', q{
 		SELECT count(*), count(*) FILTER (WHERE s.rule OPERATOR(customer_groups.=) r.rule AND s.rule::text = r.rule::text)
 		FROM stored s JOIN received r USING (id)}, @as_owner),
-	'10|10', 'and come back the same');
+	'11|11', 'and come back the same');
 
 # damaged(BYTES, PATTERN, NAME)
 $node->safe_psql('shop', 'CREATE TABLE bytes (id int, rule bytea)', @as_owner);
@@ -65,11 +66,13 @@ damaged(q{'\x02' || 'ALL'::bytea},
 damaged(q{'\x01' || 'ALL BUT ONE'::bytea},
 	qr/ERROR:  invalid input syntax for type segment_rule: "ALL BUT ONE"\nDETAIL:  Unknown word "BUT" at character 5\.\nHINT:  Expected the end or AND or OR\./,
 	'so is what is no rule');
+damaged(q{'\x01' || 'attribute ''letters'' > true'::bytea},
+	qr/DETAIL:  true and false are not compared by ">" at character 21\./, 'and true and false in order');
 damaged(q{'\x01414c4c00'}, qr/ERROR:  invalid byte sequence for encoding "UTF8": 0x00/, 'a zero byte');
 damaged(q{'\x01414cff'}, qr/ERROR:  invalid byte sequence for encoding "UTF8": 0xff/, 'other bytes that are no text');
 damaged(q{'\x01'}, qr/ERROR:  invalid input syntax for type segment_rule: ""/, 'a version without a text');
 damaged(q{''}, qr/ERROR:  no data left in message/, 'nothing');
-is($node->safe_psql('shop', 'SELECT count(*) FROM received', @as_owner), '10', 'nothing of these was stored');
+is($node->safe_psql('shop', 'SELECT count(*) FROM received', @as_owner), '11', 'nothing of these was stored');
 
 $node->stop;
 done_testing();

@@ -72,7 +72,7 @@ run(q{
 		('acme', 'Acme', true, $$bought BRAND 'acme' IN LAST 60 DAYS BETWEEN 1 AND 5$$),
 		('clubber', 'Clubber', true, $$member OF 'club' AND NOT member OF 'summer'$$),
 		('tier', 'Tier', true, $$tier OF 'default' IN ('gold', 'silver') OR tier OF 'often' = 'regular'$$),
-		('city', 'City', true, $$attribute 'city' = 1 OR attribute 'vip' = 'yes' OR attribute 'name' <> 'x'$$),
+		('city', 'City', true, $$attribute 'city' = 1 OR attribute 'vip' = 'yes' OR attribute 'name' <> 'x' OR attribute 'letters' = true$$),
 		('parts', 'Parts', false, $$in SEGMENT 'cups' OR visits IN LAST 7 DAYS >= 1 AND attribute 'n' > 20$$),
 		('nested', 'Nested', true, $$in SEGMENT 'parts' AND NOT in SEGMENT 'soon' OR in SEGMENT 'clubber'$$);
 	CALL fill_segments(7);
@@ -189,7 +189,7 @@ my @happenings = (
 	[ 1, sub { 'UPDATE sale_lines SET item_id = 1 + item_id % 8, quantity = quantity + 1 WHERE customer_id = ' . customer() } ],
 	[ 1, sub { 'DELETE FROM sale_lines WHERE customer_id = ' . customer() . ' AND line_no = 2' } ],
 	[ 2, sub { 'UPDATE customers SET birth_date = ' . pick('NULL', "'1980-02-29'", day(-9000 + int(rand(20)))) . ' WHERE id = ' . customer() } ],
-	[ 2, sub { 'UPDATE customers SET attributes = ' . pick("'{}'", "attributes || '{\"vip\": \"yes\"}'", "attributes - 'vip' || '{\"city\": 1}'", "'{\"name\": \"y\", \"n\": 50}'") . ' WHERE id = ' . customer() } ],
+	[ 2, sub { 'UPDATE customers SET attributes = ' . pick("'{}'", "attributes || '{\"vip\": \"yes\"}'", "attributes - 'vip' || '{\"city\": 1}'", "'{\"name\": \"y\", \"n\": 50}'", "'{\"letters\": true}'", "'{\"letters\": false}'") . ' WHERE id = ' . customer() } ],
 	[ 1, sub { 'UPDATE customers SET registered_at = ' . sold_at() . ' WHERE id IN (' . customer() . ', ' . customer() . ')' } ],
 	[ 1, sub { 'INSERT INTO customers (registered_at, birth_date, attributes) VALUES (' . sold_at() . ', ' . day(-10000) . ", '{\"city\": 1}'), (DEFAULT, NULL, '{}')" } ],
 	[ 1, sub { 'DELETE FROM customers WHERE id = (SELECT max(id) FROM customers c WHERE NOT EXISTS (SELECT FROM sales s WHERE s.customer_id = c.id)) AND id > 20' } ],
