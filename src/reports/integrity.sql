@@ -1,8 +1,9 @@
 -- The slow and obvious recomputation of everything that is derived.
 
+-- Without JIT: what the planner expects of the recursion over rules would have all of it compiled, for seconds.
 CREATE FUNCTION customer_groups.check_integrity()
 	RETURNS TABLE (problem text, customer_id bigint, detail text)
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 	AS $$
 	-- Facts are what the sales and the record say.
 	SELECT 'facts differ from the sales', r.customer_id,
@@ -214,17 +215,41 @@ CREATE FUNCTION customer_groups.check_integrity()
 		WHEN 'ladder' THEN n.code = 'default' OR EXISTS (SELECT FROM customer_groups.ladders x WHERE x.code = n.code)
 		WHEN 'segment' THEN EXISTS (SELECT FROM customer_groups.segments x WHERE x.code = n.code)
 		ELSE EXISTS (SELECT FROM customer_groups.groups x WHERE x.code = n.code) END
+
+	-- Nor have a segment and those that it names more than 500 levels: of AND, OR, NOT and segments.
 	UNION ALL
-	SELECT 'segments go round in a circle', NULL, format('segment %s', u.code)
-	FROM (WITH RECURSIVE named (code, other) AS (
-				SELECT s.code, n.code FROM customer_groups.segments s
-				CROSS JOIN LATERAL customer_groups.rule_names(s.rule) n WHERE n.kind = 'segment'
+	SELECT u.problem, NULL, format('segment %s', u.code)
+	FROM (WITH RECURSIVE node (code, tree, level) AS (
+				SELECT s.code, s.rule::jsonb, 1 FROM customer_groups.segments s
+			UNION ALL
+				SELECT n.code, b.tree, n.level + 1 FROM node n
+				CROSS JOIN LATERAL (
+						SELECT n.tree -> 'not' WHERE n.tree ? 'not'
+					UNION ALL
+						SELECT jsonb_array_elements(coalesce(n.tree -> 'and', n.tree -> 'or'))) b (tree)
+		  ), named (code, other, level) AS (
+				SELECT n.code, n.tree ->> 'segment', max(n.level) FROM node n
+				WHERE n.tree ? 'segment' GROUP BY 1, 2
 		  ), down (code, other) AS (
-				SELECT * FROM named
+				SELECT n.code, n.other FROM named n
 			UNION
 				SELECT d.code, n.other FROM down d JOIN named n ON n.code = d.other
-				WHERE d.other <> d.code)
-		  SELECT down.code FROM down WHERE down.other = down.code) u
+				WHERE d.other <> d.code
+		  ), round (code) AS (
+				SELECT d.code FROM down d WHERE d.other = d.code
+		  ), link (code, other, level) AS (
+				SELECT n.* FROM named n JOIN customer_groups.segments s ON s.code = n.other
+				WHERE n.other NOT IN (SELECT r.code FROM round r)
+		  ), high (code, levels) AS (
+				-- Unless the way down a link is as long in any case.
+				SELECT n.code, max(n.level) FROM node n GROUP BY n.code
+				HAVING max(n.level) > ALL (SELECT l.level + 1 FROM link l WHERE l.code = n.code)
+			UNION
+				SELECT l.code, least(l.level + h.levels, 501) FROM high h JOIN link l ON l.other = h.code
+		  )
+		  SELECT 'segments go round in a circle' AS problem, r.code FROM round r
+		  UNION ALL
+		  SELECT DISTINCT 'segments are nested too deep', h.code FROM high h WHERE h.levels = 501) u
 $$;
 COMMENT ON FUNCTION customer_groups.check_integrity() IS
 	'Recomputes everything that is derived and makes every check between tables; one row for each difference (the customer is null where it concerns none), none on a healthy database. Slow: reads all tables, and needs the right to read them.';

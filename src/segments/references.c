@@ -224,11 +224,16 @@ cg_check_rule_names(const SegmentRule *rule, const SegmentRule *known, Snapshot 
 #define UNSEEN 0
 #define ON_PATH (-1)
 
+/* In a path, a rule that is no segment's so far. */
+#define NEW_RULE (-1)
+
 typedef struct Nesting
 {
-	const CgSegments *segments;
-	int              *heights; /* by place */
-	List             *path;    /* places, from the one that was begun with */
+	const CgSegments  *segments;
+	int                edited;   /* place of a segment with another rule, or -1 */
+	const SegmentRule *new_rule; /* that rule */
+	int               *heights;  /* by place */
+	List              *path;     /* places, from the one that was begun with */
 } Nesting;
 
 static int segment_height(Nesting *nesting, int place, int above);
@@ -255,6 +260,22 @@ circle_error(const Nesting *nesting, int place)
 			 errhint("Repeat the condition itself in place of the name.")));
 }
 
+static void
+pg_attribute_noreturn() nesting_error(const Nesting *nesting)
+{
+	int place = linitial_int(nesting->path);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("segments are nested too deep"),
+			 place == NEW_RULE
+				 ? errdetail("The rule and the segments that it names have more than %d levels.",
+							 CG_RULE_MAX_NESTING)
+				 : errdetail("Segment \"%s\" and those that it names have more than %d levels.",
+							 text_to_cstring(nesting->segments->segments[place].code),
+							 CG_RULE_MAX_NESTING),
+			 errhint("Let rules repeat conditions rather than name segments that name others.")));
+}
+
 /*
  * The levels of a node, with those of the segments that it names; above it are
  * so many already.  Raises 23514 for a circle and 54000 for too many levels.
@@ -269,14 +290,7 @@ node_height(Nesting *nesting, const CgRuleNode *node, int above)
 	CHECK_FOR_INTERRUPTS();
 
 	if (above >= CG_RULE_MAX_NESTING)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("segments are nested too deep"),
-			 errdetail(
-				 "Segment \"%s\" and those that it names have more than %d levels.",
-				 text_to_cstring(nesting->segments->segments[linitial_int(nesting->path)].code),
-				 CG_RULE_MAX_NESTING),
-			 errhint("Let rules repeat conditions rather than name segments that name others.")));
+		nesting_error(nesting);
 	if (cg_rule_is_boolean(node))
 	{
 		const CgRuleNode *child = cg_rule_child(node);
@@ -305,9 +319,13 @@ segment_height(Nesting *nesting, int place, int above)
 	/* Again, if known, where more is above it: to be refused. */
 	if (height == UNSEEN || above + height > CG_RULE_MAX_NESTING)
 	{
+		const SegmentRule *rule = place == nesting->edited
+									  ? nesting->new_rule
+									  : nesting->segments->segments[place].rule;
+
 		nesting->heights[place] = ON_PATH;
 		nesting->path = lappend_int(nesting->path, place);
-		height = node_height(nesting, &nesting->segments->segments[place].rule->root, above);
+		height = node_height(nesting, &rule->root, above);
 		nesting->path = list_delete_last(nesting->path);
 		nesting->heights[place] = height;
 	}
@@ -318,9 +336,10 @@ segment_height(Nesting *nesting, int place, int above)
 static void
 check_nesting(const CgSegments *segments, const Saved *saved, int n)
 {
-	Nesting nesting = {.segments = segments, .heights = palloc0(segments->n * sizeof(int))};
-	bool    named = false;
-	int32   place;
+	Nesting nesting = {
+		.segments = segments, .edited = -1, .heights = palloc0(segments->n * sizeof(int))};
+	bool  named = false;
+	int32 place;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -330,6 +349,31 @@ check_nesting(const CgSegments *segments, const Saved *saved, int n)
 	}
 	for (int i = 0; named && i < segments->n; i++)
 		(void) segment_height(&nesting, i, 0);
+}
+
+/*
+ * Raises what saving a rule would raise for circles and too many levels: as the rule of
+ * the segment at a place, or with -1 as that of a new one that no rule names.  After
+ * cg_segments().
+ */
+void
+cg_check_rule_nesting(const SegmentRule *rule, int place, const CgSegments *segments)
+{
+	Nesting nesting = {.segments = segments,
+					   .edited = place,
+					   .new_rule = rule,
+					   .heights = palloc0(Max(segments->n, 1) * sizeof(int))};
+
+	if (place < 0)
+	{
+		nesting.path = list_make1_int(NEW_RULE);
+		(void) node_height(&nesting, &rule->root, 0);
+		return;
+	}
+	(void) segment_height(&nesting, place, 0);
+	if (cg_is_named(CG_NAME_SEGMENT, segments->segments[place].code))
+		for (int i = 0; i < segments->n; i++)
+			(void) segment_height(&nesting, i, 0);
 }
 
 /* ------------------------------------------------------------------------

@@ -97,5 +97,6 @@ extern CgCompiledRules cg_compile_rules(const SegmentRule *const *rules, int n, 
 /* references.c */
 extern void cg_check_rule_names(const SegmentRule *rule, const SegmentRule *known,
 								Snapshot snapshot);
+extern void cg_check_rule_nesting(const SegmentRule *rule, int place, const CgSegments *segments);
 
 #endif

@@ -300,6 +300,7 @@ cg_preview_segment(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(0))
 	{
 		rule = rule_argument(fcinfo, 0, snapshot);
+		cg_check_rule_nesting(rule, -1, cg_segments(snapshot));
 		compiled = cg_compile_rules(&rule, 1, at, snapshot);
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
@@ -329,30 +330,6 @@ cg_preview_segment(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-/* Whether a rule leads to the segment at a place, through others or not. */
-static bool
-leads_to(const CgSegments *segments, const SegmentRule *rule, int32 place, bool *seen)
-{
-	ListCell *lc;
-
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-
-	foreach (lc, cg_rule_names(rule))
-	{
-		CgRuleName *name = lfirst(lc);
-		int32       next;
-
-		if (name->kind != CG_NAME_SEGMENT ||
-			!cg_find_code(CG_NAME_SEGMENT, cstring_to_text(name->code), &next) || seen[next])
-			continue;
-		seen[next] = true;
-		if (next == place || leads_to(segments, segments->segments[next].rule, place, seen))
-			return true;
-	}
-	return false;
-}
-
 /*
  * preview_change(code, rule, at) → TABLE(customer_id, change)
  */
@@ -371,17 +348,14 @@ cg_preview_change(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
-	rules[1] = rule_argument(fcinfo, 1, snapshot);
+	rules[0] = rule_of_segment(PG_GETARG_TEXT_PP(0), snapshot);
+	rules[1] = PG_GETARG_SEGMENT_RULE_P(1);
+	cg_check_rule_names(rules[1], rules[0], snapshot);
+	/* That may have read the cache anew. */
 	segments = cg_segments(snapshot);
 	place = cg_segment_by_code(PG_GETARG_TEXT_PP(0));
-	if (leads_to(segments, rules[1], place, palloc0(segments->n * sizeof(bool))))
-		ereport(ERROR,
-				(errcode(ERRCODE_CHECK_VIOLATION), errmsg("segments must not go round in a circle"),
-				 errdetail("With this rule segment \"%s\" would name itself, if only "
-						   "through others.",
-						   text_to_cstring(segments->segments[place].code)),
-				 errhint("Repeat the condition itself in place of the name.")));
 	rules[0] = segments->segments[place].rule;
+	cg_check_rule_nesting(rules[1], place, segments);
 	compiled = cg_compile_rules(rules, 2, at, snapshot);
 	return_rows(
 		fcinfo,

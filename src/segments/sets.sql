@@ -42,11 +42,11 @@ CREATE FUNCTION customer_groups.preview_segment(rule customer_groups.segment_rul
 	AS 'MODULE_PATHNAME', 'cg_preview_segment'
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000000;
 COMMENT ON FUNCTION customer_groups.preview_segment(customer_groups.segment_rule, timestamptz) IS
-	'What a segment with the rule would be: how many customers, which share of all of them (from 0 to 1, rounded to 6 decimals; 0 where there is no customer), and the ten with the lowest ids, {} when none. Nulls for a null rule. Errors as rule_customers().';
+	'What a segment with the rule would be: how many customers, which share of all of them (from 0 to 1, rounded to 6 decimals; 0 where there is no customer), and the ten with the lowest ids, {} when none. Nulls for a null rule. A rule whose segments go round in a circle is 23514, and more than 500 levels of them 54000, as they are when it is saved; other errors as rule_customers().';
 
 CREATE FUNCTION customer_groups.preview_change(code text, rule customer_groups.segment_rule, at timestamptz DEFAULT now())
 	RETURNS TABLE (customer_id bigint, change text)
 	AS 'MODULE_PATHNAME', 'cg_preview_change'
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 10000;
 COMMENT ON FUNCTION customer_groups.preview_change(text, customer_groups.segment_rule, timestamptz) IS
-	'Who would enter or leave the segment if it had the rule: change is enters or leaves; in no order, no row for a null argument. A rule that leads back to the segment is 23514, as it is when it is saved; other errors as rule_customers() and segment_customers().';
+	'Who would enter or leave the segment if it had the rule: change is enters or leaves; in no order, no row for a null argument. What saving the rule would refuse is refused: names that neither exist nor are in the present rule (42704), a circle of segments (23514), more than 500 levels of them (54000); other errors as rule_customers() and segment_customers().';

@@ -46,9 +46,9 @@ INSERT INTO customer_groups.item_categories VALUES (1, 3), (1, 2), (2, 4);
 -- 1 has everything; 2 has nothing; 3 was born on a leap day.
 INSERT INTO customer_groups.customers (id, birth_date, registered_at, attributes) VALUES
     (1, '1990-03-12', '2026-02-08 00:00+09',
-        '{"city": "Seoul", "age": 35.0, "vip": true, "note": "", "none": null, "list": ["Seoul"], "big": 12345678901234567890.123}'),
+        '{"city": "Seoul", "age": 35.0, "vip": true, "post": false, "note": "", "none": null, "list": ["Seoul"], "big": 12345678901234567890.123}'),
     (2, NULL, '2026-03-11 23:59:59+09', '{}'),
-    (3, '1992-02-29', '2026-03-10 00:00+09', '{"city": "seoul", "age": "35"}');
+    (3, '1992-02-29', '2026-03-10 00:00+09', '{"city": "seoul", "age": "35", "vip": "true", "post": 0}');
 INSERT INTO customer_groups.sales (customer_id, id, kind, amount, sold_at) VALUES
     (1, 1, 'product', 100, '2026-01-09 23:59:59.999999+09'),
     (1, 2, 'product', 200, '2026-01-10 00:00+09'),
@@ -157,7 +157,7 @@ INSERT INTO cases (customer, at, rule, expected) VALUES
     (2, '2026-03-10 12:00+09', 'bought CATEGORY ''shoes'' = 0', true),
     (3, '2026-03-10 12:00+09', 'bought ITEM ''sku-1'' IN LAST 9 DAYS < 1', true);
 
--- Attributes: by value where the rule has a number, as text where it has a quoted one.
+-- Attributes: by value where the rule has a number, as text where it has a quoted one, true and false as such.
 INSERT INTO cases (customer, at, rule, expected)
 SELECT customer, '2026-03-10 12:00+09', rule, expected FROM (VALUES
     (1, 'attribute ''city'' = ''Seoul''', true), (1, 'attribute ''city'' <> ''Seoul''', false),
@@ -168,6 +168,16 @@ SELECT customer, '2026-03-10 12:00+09', rule, expected FROM (VALUES
     (1, 'attribute ''big'' = 12345678901234567890.123', true), (1, 'attribute ''big'' > 12345678901234567890.122', true),
     (1, 'attribute ''age'' = ''35.0''', false), (1, 'attribute ''age'' <> ''x''', false),
     (3, 'attribute ''age'' = ''35''', true), (3, 'attribute ''age'' = 35', false), (3, 'attribute ''age'' <> 1', false),
+    (1, 'attribute ''vip'' = true', true), (1, 'attribute ''vip'' <> true', false), (1, 'attribute ''vip'' = false', false),
+    (1, 'attribute ''vip'' <> false', true), (1, 'attribute ''vip'' IN (false, true)', true), (1, 'attribute ''vip'' IN (false)', false),
+    (1, 'attribute ''post'' = false', true), (1, 'attribute ''post'' <> true', true), (1, 'attribute ''post'' = true', false),
+    (1, 'attribute ''post'' IN (true)', false), (1, 'attribute ''post'' IN (true, false)', true),
+    -- Of another type it is missing: false, and NOT of it true.
+    (1, 'attribute ''vip'' = 1', false), (1, 'attribute ''vip'' <> ''x''', false), (1, 'attribute ''post'' = 0', false),
+    (1, 'attribute ''age'' <> true', false), (1, 'attribute ''city'' IN (true, false)', false), (1, 'NOT attribute ''city'' = true', true),
+    (1, 'attribute ''none'' <> true', false), (1, 'attribute ''list'' <> true', false), (2, 'attribute ''vip'' = false', false),
+    (3, 'attribute ''vip'' = true', false), (3, 'attribute ''vip'' <> false', false), (3, 'NOT attribute ''vip'' <> false', true),
+    (3, 'attribute ''vip'' = ''true''', true), (3, 'attribute ''post'' = false', false), (3, 'attribute ''post'' <> true', false),
     (1, 'attribute ''vip'' = ''true''', false), (1, 'attribute ''none'' <> ''x''', false), (1, 'attribute ''list'' = ''Seoul''', false)
     ) AS v (customer, rule, expected);
 
@@ -196,7 +206,7 @@ FROM (VALUES
     ('days_since(last_visit) >= 0'), ('days_since(last_visit) <> 0'), ('days_since(first_visit) < 100000'),
     ('last_visit WITHIN 100000 DAYS'), ('average_sale <> 5'), ('average_sale >= 0'), ('average_sale IN (0)'),
     ('birthday TODAY'), ('birthday IN THIS MONTH'), ('birthday IN MONTH 3'), ('birthday WITHIN NEXT 400 DAYS'),
-    ('attribute ''city'' <> ''Seoul'''), ('attribute ''city'' <> 5'), ('attribute ''city'' IN (''Seoul'')'),
+    ('attribute ''city'' <> ''Seoul'''), ('attribute ''city'' <> 5'), ('attribute ''city'' <> true'), ('attribute ''city'' IN (true, false)'), ('attribute ''city'' IN (''Seoul'')'),
     ('tier OF ''default'' <> ''gold''')) AS v (rule),
     (VALUES (''), ('NOT ')) AS p (prefix);
 
@@ -220,6 +230,11 @@ SELECT is_empty($$
         OR c.expected <> (SELECT l.labels @> jsonb_build_array(jsonb_build_object('code', 'case' || c.n))
                           FROM customer_groups.labels_of(ARRAY[c.customer], c.at) AS l)
     $$, 'segments with these rules give the same answers, each in its own way');
+-- Compiled to SQL.
+SELECT is_empty($$
+    SELECT c.rule, c.customer, c.at FROM cases AS c
+    WHERE c.expected <> (c.customer IN (SELECT customer_groups.segment_customers('case' || c.n, c.at)))
+    $$, 'and for many customers at once');
 DELETE FROM customer_groups.segments;
 
 -- ---------------------------------------------------------------------------------------------
@@ -350,8 +365,47 @@ FROM (VALUES
     ('UPDATE customer_groups.segments SET rule = ''NOT visits >= 1'' WHERE code = ''d1''',
         '54000 Segment "d500" and those that it names have more than 500 levels.'),
     ('UPDATE customer_groups.segments SET rule = ''visits >= 2'' WHERE code = ''d1''', 'done'),
-    ('UPDATE customer_groups.segments SET rule = ''NOT (visits >= 1 AND visits < 5)'' WHERE code IN (''d1'', ''d499'')', 'done'))
+    ('UPDATE customer_groups.segments SET rule = ''NOT (visits >= 1 AND visits < 5)'' WHERE code IN (''d1'', ''d499'')', 'done'),
+    -- What saving would refuse, previews refuse.
+    ('SELECT customer_groups.preview_change(''d1'', ''NOT visits >= 1'')', '54000 Segment "d500" and those that it names have more than 500 levels.'),
+    ('SELECT customer_groups.preview_change(''d400'', ''NOT in SEGMENT ''''d399'''''')', '54000 Segment "d500" and those that it names have more than 500 levels.'),
+    ('SELECT customer_groups.preview_change(''d500'', ''NOT in SEGMENT ''''d499'''''')', '54000 Segment "d500" and those that it names have more than 500 levels.'),
+    ('SELECT customer_groups.preview_change(''d500'', ''NOT in SEGMENT ''''d498'''''')', 'done'),
+    ('SELECT customer_groups.preview_change(''d400'', ''in SEGMENT ''''d398'''''')', 'done'),
+    ('SELECT customer_groups.preview_segment(''in SEGMENT ''''d500'''''')', '54000 The rule and the segments that it names have more than 500 levels.'),
+    ('SELECT customer_groups.preview_segment(''in SEGMENT ''''d499'''''')', 'done'))
     AS v (statement, expected);
+-- Restored ones are reported.
+CREATE FUNCTION pg_temp.problems() RETURNS TABLE (problem text, detail text)
+    LANGUAGE sql AS 'SELECT problem, detail FROM customer_groups.check_integrity() ORDER BY problem, detail';
+SELECT is_empty('SELECT * FROM pg_temp.problems()', '500 levels are sound');
+INSERT INTO customer_groups.segments (code, name, rule, recorded_at) VALUES
+    ('e1', 'E', 'in SEGMENT ''d500''', '2026-01-01'), ('e2', 'E', 'visits > 1 OR NOT in SEGMENT ''d498''', '2026-01-01'),
+    ('e3', 'E', 'in SEGMENT ''e2'' AND in SEGMENT ''d1''', '2026-01-01'), ('e4', 'E', 'NOT in SEGMENT ''d498''', '2026-01-01'),
+    ('e5', 'E', 'NOT (visits > 1 AND NOT in SEGMENT ''d497'')', '2026-01-01'), ('e6', 'E', 'visits > 1 AND in SEGMENT ''d498''', '2026-01-01'),
+    ('r1', 'R', 'NOT in SEGMENT ''r2''', '2026-01-01'), ('r2', 'R', 'in SEGMENT ''r1'' OR in SEGMENT ''r3''', '2026-01-01'),
+    ('r3', 'R', 'in SEGMENT ''d1''', '2026-01-01'), ('r4', 'R', 'NOT in SEGMENT ''r1''', '2026-01-01');
+SELECT results_eq('SELECT * FROM pg_temp.problems()', $$VALUES
+        ('segments are nested too deep', 'segment e1'), ('segments are nested too deep', 'segment e2'), ('segments are nested too deep', 'segment e3'),
+        ('segments are nested too deep', 'segment e5'), ('segments go round in a circle', 'segment r1'), ('segments go round in a circle', 'segment r2')$$,
+    'segments that were restored too deep, or in a circle');
+DELETE FROM customer_groups.segments;
+-- Levels of AND, OR and NOT count, in the segment that is named and in the one that names it: 400 and 100, and 400 and 101.
+INSERT INTO customer_groups.segments (code, name, rule)
+SELECT 'd' || n, 'D', CASE n WHEN 1 THEN 'visits > 1' ELSE format('in SEGMENT ''d%s''', n - 1) END::customer_groups.segment_rule FROM generate_series(1, 400) AS n;
+INSERT INTO customer_groups.segments (code, name, rule, recorded_at) VALUES
+    ('d0', 'D', (repeat('NOT ', 99) || 'visits > 1')::customer_groups.segment_rule, '2026-01-01');
+UPDATE customer_groups.segments SET rule = 'in SEGMENT ''d0''' WHERE code = 'd1';
+SELECT is_empty('SELECT * FROM pg_temp.problems()', 'just not too deep');
+INSERT INTO customer_groups.segments (code, name, rule, recorded_at) VALUES
+    ('deeper', 'D', ('in SEGMENT ''d399'' OR ' || repeat('NOT ', 98) || 'in SEGMENT ''d0''')::customer_groups.segment_rule, '2026-01-01');
+SELECT results_eq('SELECT * FROM pg_temp.problems()', $$VALUES ('segments are nested too deep', 'segment deeper')$$, 'just too deep');
+DELETE FROM customer_groups.segments;
+-- All the levels that a rule may have, which takes no longer than the rule is.
+INSERT INTO customer_groups.segments (code, name, rule) VALUES
+    ('levels', 'L', (repeat('NOT (ALL AND ', 50) || 'visits >= 1' || repeat(')', 50))::customer_groups.segment_rule);
+SELECT ok(customer_groups.in_segment(1, 'levels') AND NOT customer_groups.in_segment(2, 'levels'), 'a rule of 100 levels');
+SELECT results_eq('SELECT customer_groups.segment_customers(''levels'')', ARRAY[1::bigint], 'and for all customers');
 DELETE FROM customer_groups.segments;
 
 -- ---------------------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ FROM (VALUES
     ('SELECT customer_groups.preview_segment(''in SEGMENT ''''x'''''')', '42704 There is no segment "x".'),
     ('SELECT customer_groups.rule_customers(''bought ITEM ''''x'''' > 0'')', '42704 There is no item "x".'),
     -- Saved, these would go round in a circle.
-    ('SELECT customer_groups.preview_change(''any'', ''NOT in SEGMENT ''''any'''''')', '23514 With this rule segment "any" would name itself, if only through others.'),
-    ('SELECT customer_groups.preview_change(''any'', ''ALL OR in SEGMENT ''''both'''''')', '23514 With this rule segment "any" would name itself, if only through others.'),
+    ('SELECT customer_groups.preview_change(''any'', ''NOT in SEGMENT ''''any'''''')', '23514 Each names the next: "any", "any".'),
+    ('SELECT customer_groups.preview_change(''any'', ''ALL OR in SEGMENT ''''both'''''')', '23514 Each names the next: "any", "both", "any".'),
     ('SELECT customer_groups.preview_change(''both'', ''in SEGMENT ''''any'''''')', 'done'),
     ('SELECT customer_groups.segment_customers(''any'', NULL)', '22004 '),
     ('SELECT customer_groups.rule_customers(''ALL'', ''infinity'')', '22023 The time is infinity.'),
