@@ -758,7 +758,7 @@ CREATE TYPE customer_groups.segment_rule (
 	ALIGNMENT = int4,
 	STORAGE = extended
 );
-COMMENT ON TYPE customer_groups.segment_rule IS 'A rule that customers fulfil or not, like: visits >= 10 AND registered WITHIN 30 DAYS. It holds codes, and reads no table. Number literals compare by value and quoted ones as text.';
+COMMENT ON TYPE customer_groups.segment_rule IS 'A rule that customers fulfil or not, like: visits >= 10 AND registered WITHIN 30 DAYS. It holds codes, and reads no table. Number literals compare by value and quoted ones as text; true and false are those of JSON.';
 
 -- Equality is that of the canonical form: 10 is 10.0, but a AND b is not b AND a.
 
@@ -817,9 +817,9 @@ COMMENT ON FUNCTION customer_groups.segment_rule_to_jsonb(customer_groups.segmen
 {"within": "registered", "days": 30}, {"birthday": "today"}, {"birthday": "this_month"},
 {"birthday": "month", "month": 5}, {"birthday": "next", "days": 7},
 {"bought": "category", "code": "shoes", "op": ">=", "value": 2} (or "item", "brand") with "last_days": 365 for a window,
-{"attribute": "city", "op": "=", "value": "Seoul"} (a number compares by value, a string as text),
+{"attribute": "city", "op": "=", "value": "Seoul"} (a number compares by value, a string as text, true and false as such),
 {"member_of": "wholesale"}, {"tier_of": "default", "op": "=", "value": "gold"}, {"segment": "vip"}.
-"op" is =, <>, <, <=, >, >=, "between" with "value": [low, high] or "in" with "value": [one, ...]; strings that are not dates take =, <> and "in" only.';
+"op" is =, <>, <, <=, >, >=, "between" with "value": [low, high] or "in" with "value": [one, ...]; strings that are not dates, true and false take =, <> and "in" only.';
 
 CREATE CAST (jsonb AS customer_groups.segment_rule)
 	WITH FUNCTION customer_groups.segment_rule_from_jsonb(jsonb);
@@ -1162,7 +1162,7 @@ CREATE FUNCTION customer_groups.matches(customer_id bigint, rule customer_groups
 	AS 'MODULE_PATHNAME', 'cg_matches'
 	LANGUAGE C STABLE PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION customer_groups.matches(bigint, customer_groups.segment_rule, timestamptz) IS
-	'Whether the customer fulfils the rule. Conditions on a missing value are false, <> too, and NOT of them true: no visit, no birth date, no present tier (one out of its dates, or a membership not valid today, is none), an attribute that is not there or is a string compared with a number or the other way round. A null customer fulfils nothing: false; a null rule gives null. A name that does not exist is 42704; other errors as segments_of().';
+	'Whether the customer fulfils the rule. Conditions on a missing value are false, <> too, and NOT of them true: no visit, no birth date, no present tier (one out of its dates, or a membership not valid today, is none), an attribute that is not there or of another type than what it is compared with: a number, a quoted text, or true or false. A null customer fulfils nothing: false; a null rule gives null. A name that does not exist is 42704; other errors as segments_of().';
 -- The customers of a segment: all of them, how many, and what a rule would change.
 
 CREATE FUNCTION customer_groups.segment_sql(code text, at timestamptz DEFAULT now()) RETURNS text
@@ -1207,14 +1207,14 @@ CREATE FUNCTION customer_groups.preview_segment(rule customer_groups.segment_rul
 	AS 'MODULE_PATHNAME', 'cg_preview_segment'
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000000;
 COMMENT ON FUNCTION customer_groups.preview_segment(customer_groups.segment_rule, timestamptz) IS
-	'What a segment with the rule would be: how many customers, which share of all of them (from 0 to 1, rounded to 6 decimals; 0 where there is no customer), and the ten with the lowest ids, {} when none. Nulls for a null rule. Errors as rule_customers().';
+	'What a segment with the rule would be: how many customers, which share of all of them (from 0 to 1, rounded to 6 decimals; 0 where there is no customer), and the ten with the lowest ids, {} when none. Nulls for a null rule. A rule whose segments go round in a circle is 23514, and more than 500 levels of them 54000, as they are when it is saved; other errors as rule_customers().';
 
 CREATE FUNCTION customer_groups.preview_change(code text, rule customer_groups.segment_rule, at timestamptz DEFAULT now())
 	RETURNS TABLE (customer_id bigint, change text)
 	AS 'MODULE_PATHNAME', 'cg_preview_change'
 	LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 10000;
 COMMENT ON FUNCTION customer_groups.preview_change(text, customer_groups.segment_rule, timestamptz) IS
-	'Who would enter or leave the segment if it had the rule: change is enters or leaves; in no order, no row for a null argument. A rule that leads back to the segment is 23514, as it is when it is saved; other errors as rule_customers() and segment_customers().';
+	'Who would enter or leave the segment if it had the rule: change is enters or leaves; in no order, no row for a null argument. What saving the rule would refuse is refused: names that neither exist nor are in the present rule (42704), a circle of segments (23514), more than 500 levels of them (54000); other errors as rule_customers() and segment_customers().';
 -- What rules name stays in being, and no segment names itself.
 
 CREATE FUNCTION customer_groups.lock_rules() RETURNS trigger
@@ -3728,9 +3728,10 @@ COMMENT ON COLUMN customer_groups.tier_distribution.share IS 'Their share of all
 COMMENT ON COLUMN customer_groups.tier_distribution.net_sales IS 'Their net sales of the whole time, in the settings'' currency.';
 -- The slow and obvious recomputation of everything that is derived.
 
+-- Without JIT: what the planner expects of the recursion over rules would have all of it compiled, for seconds.
 CREATE FUNCTION customer_groups.check_integrity()
 	RETURNS TABLE (problem text, customer_id bigint, detail text)
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 	AS $$
 	-- Facts are what the sales and the record say.
 	SELECT 'facts differ from the sales', r.customer_id,
@@ -3942,17 +3943,41 @@ CREATE FUNCTION customer_groups.check_integrity()
 		WHEN 'ladder' THEN n.code = 'default' OR EXISTS (SELECT FROM customer_groups.ladders x WHERE x.code = n.code)
 		WHEN 'segment' THEN EXISTS (SELECT FROM customer_groups.segments x WHERE x.code = n.code)
 		ELSE EXISTS (SELECT FROM customer_groups.groups x WHERE x.code = n.code) END
+
+	-- Nor have a segment and those that it names more than 500 levels: of AND, OR, NOT and segments.
 	UNION ALL
-	SELECT 'segments go round in a circle', NULL, format('segment %s', u.code)
-	FROM (WITH RECURSIVE named (code, other) AS (
-				SELECT s.code, n.code FROM customer_groups.segments s
-				CROSS JOIN LATERAL customer_groups.rule_names(s.rule) n WHERE n.kind = 'segment'
+	SELECT u.problem, NULL, format('segment %s', u.code)
+	FROM (WITH RECURSIVE node (code, tree, level) AS (
+				SELECT s.code, s.rule::jsonb, 1 FROM customer_groups.segments s
+			UNION ALL
+				SELECT n.code, b.tree, n.level + 1 FROM node n
+				CROSS JOIN LATERAL (
+						SELECT n.tree -> 'not' WHERE n.tree ? 'not'
+					UNION ALL
+						SELECT jsonb_array_elements(coalesce(n.tree -> 'and', n.tree -> 'or'))) b (tree)
+		  ), named (code, other, level) AS (
+				SELECT n.code, n.tree ->> 'segment', max(n.level) FROM node n
+				WHERE n.tree ? 'segment' GROUP BY 1, 2
 		  ), down (code, other) AS (
-				SELECT * FROM named
+				SELECT n.code, n.other FROM named n
 			UNION
 				SELECT d.code, n.other FROM down d JOIN named n ON n.code = d.other
-				WHERE d.other <> d.code)
-		  SELECT down.code FROM down WHERE down.other = down.code) u
+				WHERE d.other <> d.code
+		  ), round (code) AS (
+				SELECT d.code FROM down d WHERE d.other = d.code
+		  ), link (code, other, level) AS (
+				SELECT n.* FROM named n JOIN customer_groups.segments s ON s.code = n.other
+				WHERE n.other NOT IN (SELECT r.code FROM round r)
+		  ), high (code, levels) AS (
+				-- Unless the way down a link is as long in any case.
+				SELECT n.code, max(n.level) FROM node n GROUP BY n.code
+				HAVING max(n.level) > ALL (SELECT l.level + 1 FROM link l WHERE l.code = n.code)
+			UNION
+				SELECT l.code, least(l.level + h.levels, 501) FROM high h JOIN link l ON l.other = h.code
+		  )
+		  SELECT 'segments go round in a circle' AS problem, r.code FROM round r
+		  UNION ALL
+		  SELECT DISTINCT 'segments are nested too deep', h.code FROM high h WHERE h.levels = 501) u
 $$;
 COMMENT ON FUNCTION customer_groups.check_integrity() IS
 	'Recomputes everything that is derived and makes every check between tables; one row for each difference (the customer is null where it concerns none), none on a healthy database. Slow: reads all tables, and needs the right to read them.';
