@@ -111,6 +111,7 @@ for my $file (@c)
 	my $text = slurp_file($file);
 	(my $name = $file) =~ s,^\Q$root\E/,,;
 	$text =~ s{/\*.*?\*/}{ my $c = $&; $c =~ tr/\n//cd; $c }egs;
+	my %several = map { $_ => 1 } $text =~ /\binvalid_line\([^;]*?ERRCODE_(\w+)/g;
 	while ($text =~ /\b(ereport|cg_ereturn|errsave)\s*\(/g)
 	{
 		my $start = $+[0] - 1;
@@ -120,7 +121,7 @@ for my $file (@c)
 		my $error = $1 ne 'ereport' || $body =~ /^\s*ERROR\b/;
 		my @states = $body =~ /errcode\(\s*ERRCODE_(\w+)\s*\)/g;
 		# One function raises it for several.
-		@states = do { my %seen; grep { !$seen{$_}++ } $text =~ /\binvalid_line\([^;]*?ERRCODE_(\w+)/g } if $body =~ /errcode\(sqlstate\)/;
+		@states = sort keys %several if $body =~ /errcode\(sqlstate\)/;
 		push @bad, "$where: no errcode" if $error && !@states;
 		push @bad, "$where: several errcodes" if @states > 1 && $body !~ /errcode\(sqlstate\)/;
 		push @bad, "$where: ERRCODE_$_ is not known" for grep { !exists $sqlstate{$_} } @states;
