@@ -12,6 +12,7 @@
 # exit, $bindir the server's programs, and PGHOST, PGPORT, PGUSER and PGDATABASE lead to the server.
 # The server listens on a socket inside $work only, so that others on the machine are not met.
 # PG_CONFIG chooses the server version; the highest installed one is the default.
+# SERVER_PRELOAD is a library that servers are to be started with (LD_PRELOAD).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # For TAP tests, which run in a copy of the tree and look for data beside the tree itself.
@@ -244,9 +245,10 @@ copy_tree()
 }
 
 # Without bitcode, which is for inlining only and takes as long as all the rest.
+# CC and COPT, the compiler and flags to add, may be in the environment.
 pgxs_make()
 {
-	make -s -C "$src" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@"
+	make -s -C "$src" PG_CONFIG="$PG_CONFIG" with_llvm=no ${CC:+"CC=$CC"} "$@"
 }
 
 # Shows warnings and errors, the first hundred lines of them.
@@ -346,7 +348,7 @@ start_cluster()
 
 start_server()
 {
-	as_server pg_ctl -s -w -t 60 -D "$work/data" -l "$work/log/server.log" start </dev/null >/dev/null || {
+	as_server env ${SERVER_PRELOAD:+"LD_PRELOAD=$SERVER_PRELOAD"} pg_ctl -s -w -t 60 -D "$work/data" -l "$work/log/server.log" start </dev/null >/dev/null || {
 		tail -n 20 "$work/log/server.log" >&2
 		die "the server did not start"
 	}

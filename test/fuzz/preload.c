@@ -1,6 +1,6 @@
 /*
  * preload.c
- *		Keeps the server of script/fuzz from binding message catalogues: with
+ *		Keeps servers of script/fuzz and script/sanitize from binding message catalogues: with
  *		AddressSanitizer loaded before it, glibc 2.36 waits for ever in its second
  *		bindtextdomain().  Messages stay in English.
  */
