@@ -95,12 +95,16 @@ for my $case (@cases)
 # fill_segments() commits its batches: what it has done stays, and the segment pending until all is done.
 Shop::sql($node, 'shop', q{UPDATE customer_groups.segments SET rule = 'visits >= 2' WHERE code = 'seen'});
 my $pending = q{SELECT pending_since IS NOT NULL FROM customer_groups.segments WHERE code = 'seen'};
+# It cannot come to its end meanwhile: somebody holds the last customer.
+my $holder = Shop::Session->new($node, 'shop');
+$holder->query('BEGIN; SELECT FROM customer_groups.customer_facts WHERE customer_id = 3000 FOR UPDATE');
 for my $end (\&timed_out, \&cancelled)
 {
 	like($end->('CALL customer_groups.fill_segments(100)'), qr/ERROR:  57014/, 'fill_segments ends when asked to');
 	is(Shop::sql($node, 'shop', $pending), 't', 'the segment is still pending');
 	Shop::sound($node, 'shop', 'and nothing else is wrong');
 }
+$holder->query('ROLLBACK');
 is($session->query('CALL customer_groups.fill_segments(2147483647)'), '', 'in one batch, to the end');
 is(Shop::sql($node, 'shop', $pending), 'f', 'it is filled');
 is(Shop::sql($node, 'shop', q{SELECT count(*) FROM customer_groups.segment_members WHERE segment_id = 1}), '3000', 'with all of them');
@@ -110,6 +114,6 @@ for my $bad ([ '0', '22023' ], [ '-1', '22023' ], [ '-2147483648', '22023' ], [ 
 	like($session->query("CALL customer_groups.fill_segments($bad->[0])"), qr/ERROR:  $bad->[1]/, "a batch of $bad->[0]");
 }
 
-$_->quit for ($session, $other);
+$_->quit for ($session, $other, $holder);
 $node->stop;
 done_testing();
