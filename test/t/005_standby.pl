@@ -1,4 +1,4 @@
-# A hot standby answers prices without writing, and each session there follows replay.
+# A hot standby answers every reading function and view as the primary does, writing nothing, and each session there follows replay.
 use strict;
 use warnings;
 
@@ -53,6 +53,64 @@ my $all_segments = q{
 my $segments = Shop::sql($primary, 'shop', $all_segments);
 isnt($segments, '', 'there are segments');
 is($session->query($all_segments), $segments, 'and all segments are, too');
+
+# Every function that says that it only reads, and every view, taken from the catalog: the functions are called with arguments by their
+# names or else their types, and with nulls. Errors count as answers.
+my %argument = (
+	customer_id => '20', customer_ids => 'ARRAY[1, 20, 41]', customer_external_id => q{'c-20'}, item_id => '3', item_ids => 'ARRAY[1, 2, 3]', item_external_id => q{'item-3'},
+	item_external_ids => q{ARRAY['item-1', 'item-3']}, store_id => '1', quantity => '2', order_value => '50', at => q{'2026-06-01 12:00+00'}, group_code => q{'club'},
+	code => q{'lately'}, other_code => q{'many'}, segment_code => q{'lately'}, keyword => q{'1'}, ladder => q{'default'}, promotion_code => q{'ten'}, level => q{'edit'},
+	name => q{'Asia/Seoul'}, currency => q{'KRW'}, sale_id => '401', refunded_id => '401', refund_id => '402', row_value => q{'{"group_id": 4}'}, kind => q{'group'},
+	'customer_groups.segment_rule' => q{'visits > 1 AND bought CATEGORY ''cups'' >= 1'}, bigint => '1', 'bigint[]' => 'ARRAY[1]', integer => '1', numeric => '1.5',
+	'numeric[]' => 'ARRAY[0.5]', text => q{'ten'}, boolean => 'false', date => q{'2026-02-03'}, 'timestamp with time zone' => q{'2026-06-01 12:00+00'},
+	jsonb => q{'{"all": true}'}, interval => q{'1 month'}, regrole => q{'pg_monitor'});
+my @functions = map { [ split /\|/, $_, -1 ] } split /\n/, $primary->safe_psql('shop', q{
+	SELECT p.oid::regproc, array_to_string(p.proargnames[1:p.pronargs], ',', ''), array_to_string(p.proargtypes::regtype[], ',')
+	FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'customer_groups') AND p.provolatile <> 'v' AND p.prorettype <> 'cstring'::regtype
+		AND NOT p.proargtypes::oid[] && ARRAY['cstring', 'internal']::regtype[]::oid[]
+	ORDER BY p.oid::regprocedure::text});
+cmp_ok(scalar @functions, '>=', 60, 'there are ' . @functions . ' reading functions');
+my (@calls, %unknown);
+for (@functions)
+{
+	my ($function, $names, $types) = @$_;
+	my @types = split /,/, $types;
+	my @names = split /,/, $names, -1;
+	my @values;
+	for my $i (0 .. $#types)
+	{
+		my $name = $names[$i] // '';
+		push @values, $name eq 'lines' ? sprintf(q{'[{"item": %s, "quantity": 2}]'}, $function =~ /by_key/ ? '"item-3"' : 3) : $argument{$name} // $argument{ $types[$i] };
+		$unknown{"$function: $name $types[$i]"} = 1 if !defined $values[-1];
+	}
+	next if grep { !defined } @values;
+	push @calls, "SELECT '$function', r::text FROM $function(" . join(', ', map { "$values[$_]::$types[$_]" } 0 .. $#types) . ') AS r ORDER BY 2';
+	push @calls, "SELECT '$function', r::text FROM $function(" . join(', ', map { "NULL::$_" } @types) . ') AS r ORDER BY 2' if @types;
+}
+is(join(', ', sort keys %unknown), '', 'the test knows a value for each of their arguments');
+my @views = split /\n/, $primary->safe_psql('shop', q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'customer_groups'::regnamespace AND relkind = 'v' ORDER BY relname});
+push @calls, map { "SELECT '$_', v::text FROM $_ AS v ORDER BY 2" } @views;
+
+sub same_answers
+{
+	my ($name) = @_;
+	my $there = Shop::Session->new($primary, 'shop');
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my (@differ, @failing);
+	follow();
+	for my $call (@calls)
+	{
+		my ($got, $expected) = map { $_->query($call) =~ s/^psql:<stdin>:\d+: //gmr } $session, $there;
+		push @differ, "$call\n  $got\n  instead of\n  $expected" if $got ne $expected;
+		push @failing, "$call\n  $expected" if $expected =~ /ERROR/ && $call !~ /NULL::/;
+	}
+	$there->quit;
+	is(join("\n", @differ), '', "$name: all reading functions and views answer as on the primary");
+	is(join("\n", @failing), '', "$name: asked for what there is, none fails");
+	return;
+}
+same_answers('as it was copied');
 Shop::sound($standby, 'shop', 'it is sound');
 like($session->query('INSERT INTO customer_groups.sales (customer_id, amount) VALUES (1, 1)'),
 	qr/ERROR:  cannot execute INSERT in a read-only transaction/, 'it takes no sale');
@@ -106,6 +164,22 @@ Shop::sql($primary, 'shop', 'UPDATE customer_groups.promotions SET value = 60 WH
 follow();
 is($session->query($price), '(1.50,0.90,0.60,{1})', 'after the removal of old stamps');
 is($session->query($all_prices), Shop::sql($primary, 'shop', $all_prices), 'all prices are those of the primary');
+
+# What the caches of that session hold follows all kinds of changes.
+Shop::sql($primary, 'shop', q{
+	SET search_path = customer_groups;
+	UPDATE groups SET code = 'the-club', use_pricing = false WHERE code = 'club';
+	UPDATE groups SET code = 'club' WHERE code = 'the-club';
+	UPDATE segments SET rule = 'visits >= 2', color = '#123456' WHERE code = 'lately';
+	CALL fill_segments();
+	UPDATE categories SET parent_id = NULL WHERE code = 'cups';
+	UPDATE stores SET timezone = 'Asia/Tokyo' WHERE id = 1;
+	UPDATE settings SET rounding = 'half_up';
+	INSERT INTO promotions (code, name, kind, value, groups_only) VALUES ('late', 'Late', 'amount', 1, true);
+	SELECT attach_promotion('club', 'late');
+	SELECT set_store_pricing('club', 1, true), add_member(20, 'club');
+	INSERT INTO sales (customer_id, amount) VALUES (20, 2000)});
+same_answers('after changes');
 
 # Promoted, it goes on by itself, in the same session.
 $standby->promote;
