@@ -77,8 +77,64 @@ is($publisher->safe_psql('shop', 'SELECT count(*) FROM customer_groups.cache_sta
 cmp_ok($subscriber->safe_psql('shop', 'SELECT count(*) FROM customer_groups.cache_stamps'), '>', 0, 'the subscriber left its own');
 cmp_ok($subscriber->safe_psql('shop', 'SELECT count(*) FROM customer_groups.cache_stamps'), '<', 500, 'and folds them');
 
+# Segments, refunds, the rest of the tables.
+Shop::sql($publisher, 'shop', q{
+	CALL customer_groups.fill_segments();
+	SELECT customer_groups.advance_segments(now() + interval '3 days');
+	SELECT customer_groups.record_sale(21, '[{"item": 3, "quantity": 2}]', 1, external_id => 'cart-2');
+	SELECT customer_groups.record_refund(21, (SELECT id FROM customer_groups.sales WHERE external_id = 'cart-2'));
+	SELECT customer_groups.purge_events(now() - interval '1 second')});
+same('segments and refunds');
+
+is($publisher->safe_psql('shop', q{
+		SELECT string_agg(c.relname, ' ') FROM pg_class AS c
+		LEFT JOIN pg_publication_tables AS p ON p.schemaname = 'customer_groups' AND p.tablename = c.relname
+		LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
+		WHERE c.relnamespace = 'customer_groups'::regnamespace AND c.relkind = 'r' AND (p.pubname IS NULL OR i.indexrelid IS NULL)}),
+	'', 'every table is published and has a primary key, by which changes find their rows');
+
+# ---------------------------------------------------------------------------------------------
+# The subscriber takes over, as docs/operations.md says; the publisher is lost to it, and shows what would have happened there
+# ---------------------------------------------------------------------------------------------
+
+# Ids that only the log still knows.
+Shop::sql($publisher, 'shop', q{
+	INSERT INTO customer_groups.customers (id) VALUES (60);
+	INSERT INTO customer_groups.groups (id, name) VALUES (60, 'Sixty');
+	INSERT INTO customer_groups.members (customer_id, group_id) VALUES (60, 60);
+	DELETE FROM customer_groups.customers WHERE id = 60;
+	DELETE FROM customer_groups.groups WHERE id = 60;
+	SELECT setval('customer_groups.customers_id_seq', 60), setval('customer_groups.groups_id_seq', 60)});
+same('before it takes over');
+$_->safe_psql('postgres', 'CREATE ROLE seller LOGIN') for $publisher, $subscriber;
+$subscriber->safe_psql('shop', 'ALTER SUBSCRIPTION everything DISABLE; ALTER SUBSCRIPTION everything SET (slot_name = NONE); DROP SUBSCRIPTION everything');
+my ($recipe) = slurp_file("$FindBin::RealBin/../../docs/operations.md") =~ /```sql\n(DO .*?)```/s;
+Shop::sql($subscriber, 'shop', $recipe);
+my $last_sale = Shop::sql($publisher, 'shop', 'SELECT max(id) FROM customer_groups.sales');
+my $last_event = Shop::sql($publisher, 'shop', 'SELECT max(id) FROM customer_groups.events');
+my @next = map {
+	my $node = $_;
+	Shop::sql($node, 'shop', q{SELECT customer_groups.grant_access('seller', 'sell')});
+	$node->safe_psql('shop', q{INSERT INTO customer_groups.sales (customer_id, amount) VALUES (22, 1000), (23, 5)}, extra_params => [ '-U', 'seller' ]);
+	Shop::sql($node, 'shop', qq{
+		INSERT INTO customer_groups.customers (name) VALUES ('New');
+		INSERT INTO customer_groups.groups (name) VALUES ('New');
+		INSERT INTO customer_groups.promotions (name, kind, value) VALUES ('New', 'percent', 70);
+		INSERT INTO customer_groups.sales (customer_id, amount) VALUES (61, 2000);
+		INSERT INTO customer_groups.segments (name, rule, tracked) VALUES ('New', 'visits > 0 AND days_since(last_visit) < 2', true);
+		CALL customer_groups.fill_segments();
+		SELECT customer_groups.record_sale(61, '[{"item": 3}]', external_id => 'cart-1');
+		SELECT customer_groups.advance_segments(now() + interval '12 days');
+		SELECT customer_id, visits, net_sales FROM customer_groups.customer_facts WHERE customer_id IN (22, 23, 61) ORDER BY 1;
+		SELECT id - $last_event, kind, customer_id, group_id, segment_id FROM customer_groups.events WHERE id > $last_event ORDER BY id;
+		SELECT min(id) FROM customer_groups.sales WHERE id > $last_sale});
+} $publisher, $subscriber;
+like($next[0], qr/^\d+\|$_\|/m, "the next sales and days lead to $_") for 'tier_upgraded', 'segment_entered', 'segment_left';
+is($next[1], $next[0], 'to the same as on the publisher, where it would have gone on, with the same ids');
+is($session->query($price), '(1.50,1.00,0.50,{5})', 'an edit counts in a session that was there before');
+Shop::sound($subscriber, 'shop', 'the subscriber is sound on its own');
+
 $session->quit;
-$subscriber->safe_psql('shop', 'DROP SUBSCRIPTION everything');
-$subscriber->stop;
-$publisher->stop;
+$publisher->safe_psql('postgres', q{SELECT pg_drop_replication_slot('everything')});
+$_->stop for $subscriber, $publisher;
 done_testing();
