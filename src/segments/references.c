@@ -260,8 +260,8 @@ circle_error(const Nesting *nesting, int place)
 			 errhint("Repeat the condition itself in place of the name.")));
 }
 
-static void
-pg_attribute_noreturn() nesting_error(const Nesting *nesting)
+pg_noreturn static void
+nesting_error(const Nesting *nesting)
 {
 	int place = linitial_int(nesting->path);
 

@@ -41,7 +41,7 @@ my @questions = (
 	[ 100, q{SELECT sum(total) FROM generate_series(1, 100) AS i, price_cart(1 + i % 41, format('[{"item": %s, "quantity": 0.35}, {"item": 7, "quantity": 2}]', 1 + i % 20)::jsonb, 1)} ],
 	[ 20, q{SELECT sum(total) FROM generate_series(1, 20) AS i, price_cart_by_key('c-' || 1 + i % 40, '[{"item": "item-3", "quantity": 1}]')} ],
 	[ 100, 'SELECT count(code) FROM generate_series(1, 100) AS i, segments_of(1 + i % 41)' ],
-	[ 50, 'SELECT count(labels) FROM generate_series(1, 50) AS i, labels_of(ARRAY[i % 41, 3, NULL, 4])' ],
+	[ 50, 'SELECT count(labels) FROM generate_series(1, 50) AS i, labels_of(ARRAY[1 + i % 41, 3, NULL, 4])' ],
 	[ 100, q{SELECT count(*) FILTER (WHERE in_segment(1 + i % 41, 'lately')) FROM generate_series(1, 100) AS i} ],
 	[ 100, q{SELECT count(*) FILTER (WHERE matches(1 + i % 41, format('visits >= %s AND NOT member OF ''club''', i)::segment_rule)) FROM generate_series(1, 100) AS i} ],
 	[ 1, q{SELECT segment_size('lately')} ],
