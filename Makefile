@@ -10,6 +10,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(tree)/$(EXTE
 OBJS = \
 	src/customer_groups.o \
 	src/calendar/calendar.o \
+	src/catalog/activity.o \
 	src/catalog/catalog.o \
 	src/groups/members.o \
 	src/pricing/candidates.o \
@@ -59,6 +60,7 @@ OBJS = \
 # The install script: the rooms' SQL in the order of what they build on.
 SQL = \
 	src/catalog/install.sql \
+	src/catalog/activity.sql \
 	src/calendar/calendar.sql \
 	src/sales/shop.sql \
 	src/tiers/ladders.sql \

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "catalog/activity.h"
 #include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
@@ -26,5 +27,6 @@ _PG_init(void)
 							   "", PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("customer_groups");
 	cg_catalog_init();
+	cg_activity_init();
 	cg_stamps_init();
 }

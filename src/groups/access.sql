@@ -114,6 +114,7 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('members', 'set_groups(bigint, text[])'),
 			('members', 'enroll(bigint, text[])'),
 			('members', 'may_enroll_many()'),
+			('edit', 'report_progress(text, bigint, bigint)'),
 			('edit', 'add_members(text, bigint[])'),
 			('edit', 'remove_members(text, bigint[])'),
 			('edit', 'move_members(bigint[], text, text)'),

@@ -174,40 +174,56 @@ CREATE FUNCTION customer_groups.add_members(group_code text, customer_ids bigint
 DECLARE
 	today date := customer_groups.shop_today();
 	to_group int := customer_groups.group_id_of(group_code);
-	changed bigint;
+	ids constant bigint[] := ARRAY(SELECT DISTINCT u.id FROM unnest(customer_ids) AS u (id) ORDER BY u.id);
+	total constant int := cardinality(ids);
+	changed bigint := 0;
+	n bigint;
 BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
-	PERFORM customer_groups.lock_customers(customer_ids);
-	INSERT INTO customer_groups.members AS m (customer_id, group_id, source)
-	SELECT DISTINCT u.id, to_group, 'bulk' FROM unnest(customer_ids) AS u (id)
-	ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
-	SET source = excluded.source, valid_from = NULL, valid_until = NULL,
-		added_at = excluded.added_at, added_by = excluded.added_by
-	WHERE m.valid_from > today OR m.valid_until < today;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	PERFORM customer_groups.report_progress('add_members', 0, total);
+	PERFORM customer_groups.lock_customers(ids);
+	FOR done IN 0 .. total - 1 BY 10000 LOOP
+		INSERT INTO customer_groups.members AS m (customer_id, group_id, source)
+		SELECT u.id, to_group, 'bulk' FROM unnest(ids[done + 1 : done + 10000]) AS u (id)
+		ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
+		SET source = excluded.source, valid_from = NULL, valid_until = NULL,
+			added_at = excluded.added_at, added_by = excluded.added_by
+		WHERE m.valid_from > today OR m.valid_until < today;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		changed := changed + n;
+		PERFORM customer_groups.report_progress('add_members', done + 10000, total);
+	END LOOP;
 	RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members(text, bigint[]) IS
-	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503), with nobody added; null: 22004.';
+	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503), with nobody added; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.remove_members(group_code text, customer_ids bigint[]) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
 	from_group int := customer_groups.group_id_of(group_code);
-	changed bigint;
+	ids constant bigint[] := ARRAY(SELECT DISTINCT u.id FROM unnest(customer_ids) AS u (id) ORDER BY u.id);
+	total constant int := cardinality(ids);
+	changed bigint := 0;
+	n bigint;
 BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
-	PERFORM customer_groups.lock_customers(customer_ids);
-	DELETE FROM customer_groups.members m
-	WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids);
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	PERFORM customer_groups.report_progress('remove_members', 0, total);
+	PERFORM customer_groups.lock_customers(ids);
+	FOR done IN 0 .. total - 1 BY 10000 LOOP
+		DELETE FROM customer_groups.members m
+		WHERE m.group_id = from_group AND m.customer_id = ANY (ids[done + 1 : done + 10000]);
+		GET DIAGNOSTICS n = ROW_COUNT;
+		changed := changed + n;
+		PERFORM customer_groups.report_progress('remove_members', done + 10000, total);
+	END LOOP;
 	RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.remove_members(text, bigint[]) IS
-	'Takes customers out of a group; the number that were in it. Unknown customer or group: 02000, with nobody removed; null: 22004.';
+	'Takes customers out of a group; the number that were in it. Unknown customer or group: 02000, with nobody removed; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.move_members(customer_ids bigint[], from_code text, to_code text) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -225,16 +241,21 @@ BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
 	PERFORM customer_groups.lock_customers(customer_ids);
 	moved := ARRAY(SELECT m.customer_id FROM customer_groups.members m
-				   WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids));
+				   WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids)
+				   ORDER BY m.customer_id);
 	-- What is added first replaces the other tiers of its ladder in one move.
 	PERFORM customer_groups.add_members(to_code, moved);
-	DELETE FROM customer_groups.members m
-	WHERE m.group_id = from_group AND m.customer_id = ANY (moved);
+	FOR done IN 0 .. cardinality(moved) - 1 BY 10000 LOOP
+		PERFORM customer_groups.report_progress('move_members', done, cardinality(moved));
+		DELETE FROM customer_groups.members m
+		WHERE m.group_id = from_group AND m.customer_id = ANY (moved[done + 1 : done + 10000]);
+	END LOOP;
+	PERFORM customer_groups.report_progress('move_members', cardinality(moved), cardinality(moved));
 	RETURN cardinality(moved);
 END
 $$;
 COMMENT ON FUNCTION customer_groups.move_members(bigint[], text, text) IS
-	'Moves those of the customers who are in the first group to the second; the number moved. Unknown customer or group: 02000, with nobody moved; one group twice: 22023; null: 22004.';
+	'Moves those of the customers who are in the first group to the second; the number moved. Unknown customer or group: 02000, with nobody moved; one group twice: 22023; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.add_members_by_email(group_code text, emails text)
 	RETURNS TABLE (email text, customer_id bigint, outcome text)
@@ -303,7 +324,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members_by_email(text, text) IS
-	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. An empty list gives no row; an unknown group is 02000, a null group or list 22004.';
+	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. An empty list gives no row; an unknown group is 02000, a null group or list 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 -- Self-enrollment.
 

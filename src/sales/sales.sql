@@ -172,6 +172,7 @@ CREATE FUNCTION customer_groups.rebuild_facts(customer_ids bigint[] DEFAULT NULL
 	AS $$
 DECLARE
 	repaired bigint;
+	ids bigint[];
 BEGIN
 	-- Bookings of these customers wait; what is in progress is waited for.
 	LOCK TABLE customer_groups.segment_tracking IN ROW SHARE MODE;
@@ -201,14 +202,20 @@ BEGIN
 			(r.visits, r.net_sales, r.refunds, r.prepaid_purchases, r.pass_purchases, r.no_shows,
 			 r.first_visit_at, r.last_visit_at, r.registered_at, r.birth_date, r.skip_auto_upgrade);
 	GET DIAGNOSTICS repaired = ROW_COUNT;
-	PERFORM customer_groups.track_customers(ARRAY(
+	ids := ARRAY(
 		SELECT f.customer_id FROM customer_groups.customer_facts f
-		WHERE rebuild_facts.customer_ids IS NULL OR f.customer_id = ANY (rebuild_facts.customer_ids)));
+		WHERE rebuild_facts.customer_ids IS NULL OR f.customer_id = ANY (rebuild_facts.customer_ids)
+		ORDER BY f.customer_id);
+	FOR done IN 0 .. cardinality(ids) - 1 BY 10000 LOOP
+		PERFORM customer_groups.report_progress('rebuild_facts', done, cardinality(ids));
+		PERFORM customer_groups.track_customers(ids[done + 1 : done + 10000]);
+	END LOOP;
+	PERFORM customer_groups.report_progress('rebuild_facts', cardinality(ids), cardinality(ids));
 	RETURN repaired;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.rebuild_facts(bigint[]) IS
-	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong; judges the customers anew by the tracked segments. Locks their facts rows in customer order; needs the owner''s rights on customer_facts.';
+	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong; judges the customers anew by the tracked segments. Locks their facts rows in customer order; needs the owner''s rights on customer_facts. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	SELECT c.id AS customer_id,

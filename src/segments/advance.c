@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
+#include "catalog/activity.h"
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
@@ -97,8 +98,11 @@ judge_all(const char *query)
 	Portal portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
 	CgTurn turns[BATCH];
 	int64  changes = 0;
+	int64  done = 0;
+	int64  last = 0;
 	int    n;
 
+	cg_show_progress("advance_segments", 0, -1);
 	do
 	{
 		SPI_cursor_fetch(portal, true, BATCH);
@@ -114,8 +118,15 @@ judge_all(const char *query)
 		}
 		SPI_freetuptable(SPI_tuptable);
 		changes += judge_batch(turns, n);
+		for (int i = 0; i < n; i++)
+		{
+			done += done == 0 || turns[i].customer_id != last;
+			last = turns[i].customer_id;
+		}
+		cg_show_progress("advance_segments", done, -1);
 	} while (n == BATCH);
 	SPI_cursor_close(portal);
+	cg_end_progress();
 	return changes;
 }
 

@@ -42,6 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/activity.h"
 #include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
@@ -576,6 +577,9 @@ cg_fill_segments(PG_FUNCTION_ARGS)
 			   "WHERE s.id OPERATOR(pg_catalog.=) f.id "
 			   "	AND s.pending_since OPERATOR(pg_catalog.=) f.pending_since",
 		.argtypes = {INT4ARRAYOID, TIMESTAMPTZARRAYOID}};
+	static CgStatement count_customers = {
+		.sql = "SELECT pg_catalog.count(*) FROM customer_groups.customer_facts",
+		.restypes = {INT8OID}};
 	bool atomic = !IsA(fcinfo->context, CallContext) ||
 				  castNode(CallContext, fcinfo->context)->atomic;
 	int           batch_size = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
@@ -614,8 +618,16 @@ cg_fill_segments(PG_FUNCTION_ARGS)
 	cg_restore_user(&saved);
 	if (!isnull)
 	{
-		bool more = true;
+		bool  more = true;
+		int64 done = 0;
+		int64 total;
 
+		cg_become_owner(CG_CUSTOMER_FACTS, &saved);
+		cg_execute(&count_customers, NULL, NULL);
+		cg_restore_user(&saved);
+		total = DatumGetInt64(
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		cg_show_progress("fill_segments", 0, total);
 		cg_wait_for_judges();
 		while (more)
 		{
@@ -626,12 +638,15 @@ cg_fill_segments(PG_FUNCTION_ARGS)
 			more = fill_batch(&last, batch_size);
 			MemoryContextSwitchTo(caller);
 			MemoryContextReset(batch);
+			done = Min(done + batch_size, total);
+			cg_show_progress("fill_segments", done, total);
 			CHECK_FOR_INTERRUPTS();
 		}
 		SPI_commit();
 		cg_become_owner(CG_SEGMENTS, &saved);
 		cg_execute(&clear_pending, values, NULL);
 		cg_restore_user(&saved);
+		cg_end_progress();
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

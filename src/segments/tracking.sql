@@ -53,12 +53,12 @@ CREATE TRIGGER zz_deleted AFTER DELETE ON customer_groups.item_categories
 CREATE FUNCTION customer_groups.advance_segments(upto timestamptz DEFAULT now()) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'cg_advance_segments' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION customer_groups.advance_segments(timestamptz) IS
-	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one, or one more than 100 years away, 22023. For the level edit.';
+	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one, or one more than 100 years away, 22023. For the level edit. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE PROCEDURE customer_groups.fill_segments(batch_size int DEFAULT 1000)
 	AS 'MODULE_PATHNAME', 'cg_fill_segments' LANGUAGE C;
 COMMENT ON PROCEDURE customer_groups.fill_segments(int) IS
-	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit.';
+	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.track_customers(customer_ids bigint[]) RETURNS void
 	AS 'MODULE_PATHNAME', 'cg_track_customers' LANGUAGE C VOLATILE STRICT;

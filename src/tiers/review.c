@@ -60,6 +60,7 @@
 #include "utils/tuplestore.h"
 
 #include "calendar/calendar.h"
+#include "catalog/activity.h"
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
@@ -141,7 +142,7 @@
 	"	WHERE r.measure OPERATOR(pg_catalog.>=) r.threshold "                                        \
 	"	GROUP BY r.customer_id "                                                                     \
 	") "                                                                                           \
-	"SELECT j.customer_id, j.held, j.earned, j.measure, m.moves "                                  \
+	"SELECT j.customer_id, j.held, j.earned, j.measure, m.moves, pg_catalog.count(*) OVER () "     \
 	"FROM judged j "                                                                               \
 	"LEFT JOIN last_days l ON l.customer_id OPERATOR(pg_catalog.=) j.customer_id "                 \
 	"CROSS JOIN LATERAL (SELECT j.raised OR (j.falls AND $10 AT TIME ZONE $9 "                     \
@@ -160,7 +161,7 @@
 #define JUDGE_NARGS 11
 #define JUDGED_TYPES                                                                               \
 	{                                                                                              \
-		INT8OID, INT4OID, INT4OID, NUMERICOID, BOOLOID                                             \
+		INT8OID, INT4OID, INT4OID, NUMERICOID, BOOLOID, INT8OID                                    \
 	}
 
 static CgStatement judge_all = {
@@ -336,7 +337,9 @@ static void
 review_all(Review *review, bool dry_run, ReturnSetInfo *rsinfo)
 {
 	Portal portal;
+	int64  done = 0;
 
+	cg_show_progress("review_tiers", 0, -1);
 	review->values[10] = BoolGetDatum(!dry_run && !IsolationUsesXactSnapshot());
 	PushActiveSnapshot(GetTransactionSnapshot());
 	portal = cg_open_cursor(&judge_all, review->values, review->nulls);
@@ -355,6 +358,8 @@ review_all(Review *review, bool dry_run, ReturnSetInfo *rsinfo)
 		n = (int) SPI_processed;
 		if (n == 0)
 			break;
+		cg_show_progress("review_tiers", done, DatumGetInt64(result_column(rows, 0, 6)));
+		done += n;
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 		if (dry_run)
@@ -366,6 +371,7 @@ review_all(Review *review, bool dry_run, ReturnSetInfo *rsinfo)
 		SPI_freetuptable(rows);
 	}
 	SPI_cursor_close(portal);
+	cg_end_progress();
 }
 
 /*

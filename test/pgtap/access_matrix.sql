@@ -86,7 +86,7 @@ INSERT INTO function_decisions VALUES
     ('members', '{add_member, add_member_by_key, remove_member, set_groups, enroll, may_enroll_many}'),
     ('members, sell', '{lock_customers}'),
     ('edit', '{
-        add_members, remove_members, move_members, add_members_by_email, set_store_pricing, delete_group,
+        report_progress, add_members, remove_members, move_members, add_members_by_email, set_store_pricing, delete_group,
         attach_promotion, attach_promotions, detach_promotion, detach_promotions, set_group_discount, promotion_id_of,
         review_tiers,
         load_default_segments, advance_segments, fill_segments}'),

@@ -41,6 +41,12 @@ BEGIN
 	END IF;
 END
 $$;
+-- How far a function that takes long has come.
+
+CREATE FUNCTION customer_groups.report_progress(what text, done bigint, total bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'cg_report_progress' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION customer_groups.report_progress(text, bigint, bigint) IS
+	'Shows, before the query in pg_stat_activity and every ten seconds as a NOTICE, how many customers of all something is done for; once they are all done the query is shown as it is. For the functions that change many customers; null does nothing.';
 -- The calendar: time zones and days.
 
 CREATE FUNCTION customer_groups.is_timezone(name text) RETURNS boolean
@@ -667,6 +673,7 @@ CREATE FUNCTION customer_groups.rebuild_facts(customer_ids bigint[] DEFAULT NULL
 	AS $$
 DECLARE
 	repaired bigint;
+	ids bigint[];
 BEGIN
 	-- Bookings of these customers wait; what is in progress is waited for.
 	LOCK TABLE customer_groups.segment_tracking IN ROW SHARE MODE;
@@ -696,14 +703,20 @@ BEGIN
 			(r.visits, r.net_sales, r.refunds, r.prepaid_purchases, r.pass_purchases, r.no_shows,
 			 r.first_visit_at, r.last_visit_at, r.registered_at, r.birth_date, r.skip_auto_upgrade);
 	GET DIAGNOSTICS repaired = ROW_COUNT;
-	PERFORM customer_groups.track_customers(ARRAY(
+	ids := ARRAY(
 		SELECT f.customer_id FROM customer_groups.customer_facts f
-		WHERE rebuild_facts.customer_ids IS NULL OR f.customer_id = ANY (rebuild_facts.customer_ids)));
+		WHERE rebuild_facts.customer_ids IS NULL OR f.customer_id = ANY (rebuild_facts.customer_ids)
+		ORDER BY f.customer_id);
+	FOR done IN 0 .. cardinality(ids) - 1 BY 10000 LOOP
+		PERFORM customer_groups.report_progress('rebuild_facts', done, cardinality(ids));
+		PERFORM customer_groups.track_customers(ids[done + 1 : done + 10000]);
+	END LOOP;
+	PERFORM customer_groups.report_progress('rebuild_facts', cardinality(ids), cardinality(ids));
 	RETURN repaired;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.rebuild_facts(bigint[]) IS
-	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong; judges the customers anew by the tracked segments. Locks their facts rows in customer order; needs the owner''s rights on customer_facts.';
+	'Recomputes the facts of the given customers, of all with null, and returns how many rows were wrong; judges the customers anew by the tracked segments. Locks their facts rows in customer order; needs the owner''s rights on customer_facts. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE VIEW customer_groups.recomputed_facts WITH (security_invoker) AS
 	SELECT c.id AS customer_id,
@@ -1502,12 +1515,12 @@ CREATE TRIGGER zz_deleted AFTER DELETE ON customer_groups.item_categories
 CREATE FUNCTION customer_groups.advance_segments(upto timestamptz DEFAULT now()) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'cg_advance_segments' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION customer_groups.advance_segments(timestamptz) IS
-	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one, or one more than 100 years away, 22023. For the level edit.';
+	'Brings the stored members of tracked segments up to the day of a time, in the settings'' time zone, and returns how many entries and exits that made, each dated at the start of its day. Run it after midnight; missed nights are made up for day by day, and one that was reached before gives 0. It waits for the transactions that are judging customers, and keeps them waiting if the day is still to come. A null time is 22004, an infinite one, or one more than 100 years away, 22023. For the level edit. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE PROCEDURE customer_groups.fill_segments(batch_size int DEFAULT 1000)
 	AS 'MODULE_PATHNAME', 'cg_fill_segments' LANGUAGE C;
 COMMENT ON PROCEDURE customer_groups.fill_segments(int) IS
-	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit.';
+	'Makes the stored members of the segments that are pending follow from their rules: judges all customers, and commits after each batch of them, so that sales are held up for no longer. Inside a transaction block it is 25001, for a batch of less than one 22023, of null 22004. What becomes pending meanwhile stays so until the next call. For the level edit. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.track_customers(customer_ids bigint[]) RETURNS void
 	AS 'MODULE_PATHNAME', 'cg_track_customers' LANGUAGE C VOLATILE STRICT;
@@ -1871,40 +1884,56 @@ CREATE FUNCTION customer_groups.add_members(group_code text, customer_ids bigint
 DECLARE
 	today date := customer_groups.shop_today();
 	to_group int := customer_groups.group_id_of(group_code);
-	changed bigint;
+	ids constant bigint[] := ARRAY(SELECT DISTINCT u.id FROM unnest(customer_ids) AS u (id) ORDER BY u.id);
+	total constant int := cardinality(ids);
+	changed bigint := 0;
+	n bigint;
 BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
-	PERFORM customer_groups.lock_customers(customer_ids);
-	INSERT INTO customer_groups.members AS m (customer_id, group_id, source)
-	SELECT DISTINCT u.id, to_group, 'bulk' FROM unnest(customer_ids) AS u (id)
-	ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
-	SET source = excluded.source, valid_from = NULL, valid_until = NULL,
-		added_at = excluded.added_at, added_by = excluded.added_by
-	WHERE m.valid_from > today OR m.valid_until < today;
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	PERFORM customer_groups.report_progress('add_members', 0, total);
+	PERFORM customer_groups.lock_customers(ids);
+	FOR done IN 0 .. total - 1 BY 10000 LOOP
+		INSERT INTO customer_groups.members AS m (customer_id, group_id, source)
+		SELECT u.id, to_group, 'bulk' FROM unnest(ids[done + 1 : done + 10000]) AS u (id)
+		ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
+		SET source = excluded.source, valid_from = NULL, valid_until = NULL,
+			added_at = excluded.added_at, added_by = excluded.added_by
+		WHERE m.valid_from > today OR m.valid_until < today;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		changed := changed + n;
+		PERFORM customer_groups.report_progress('add_members', done + 10000, total);
+	END LOOP;
 	RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members(text, bigint[]) IS
-	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503), with nobody added; null: 22004.';
+	'Adds customers to a group; those who are valid members stay as they are, those whose membership has expired are renewed. The number added or renewed. Unknown customer or group: 02000 (a group that is deleted meanwhile: 23503), with nobody added; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.remove_members(group_code text, customer_ids bigint[]) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
 	from_group int := customer_groups.group_id_of(group_code);
-	changed bigint;
+	ids constant bigint[] := ARRAY(SELECT DISTINCT u.id FROM unnest(customer_ids) AS u (id) ORDER BY u.id);
+	total constant int := cardinality(ids);
+	changed bigint := 0;
+	n bigint;
 BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
-	PERFORM customer_groups.lock_customers(customer_ids);
-	DELETE FROM customer_groups.members m
-	WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids);
-	GET DIAGNOSTICS changed = ROW_COUNT;
+	PERFORM customer_groups.report_progress('remove_members', 0, total);
+	PERFORM customer_groups.lock_customers(ids);
+	FOR done IN 0 .. total - 1 BY 10000 LOOP
+		DELETE FROM customer_groups.members m
+		WHERE m.group_id = from_group AND m.customer_id = ANY (ids[done + 1 : done + 10000]);
+		GET DIAGNOSTICS n = ROW_COUNT;
+		changed := changed + n;
+		PERFORM customer_groups.report_progress('remove_members', done + 10000, total);
+	END LOOP;
 	RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION customer_groups.remove_members(text, bigint[]) IS
-	'Takes customers out of a group; the number that were in it. Unknown customer or group: 02000, with nobody removed; null: 22004.';
+	'Takes customers out of a group; the number that were in it. Unknown customer or group: 02000, with nobody removed; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.move_members(customer_ids bigint[], from_code text, to_code text) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1922,16 +1951,21 @@ BEGIN
 	PERFORM customer_groups.check_customers(customer_ids);
 	PERFORM customer_groups.lock_customers(customer_ids);
 	moved := ARRAY(SELECT m.customer_id FROM customer_groups.members m
-				   WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids));
+				   WHERE m.group_id = from_group AND m.customer_id = ANY (customer_ids)
+				   ORDER BY m.customer_id);
 	-- What is added first replaces the other tiers of its ladder in one move.
 	PERFORM customer_groups.add_members(to_code, moved);
-	DELETE FROM customer_groups.members m
-	WHERE m.group_id = from_group AND m.customer_id = ANY (moved);
+	FOR done IN 0 .. cardinality(moved) - 1 BY 10000 LOOP
+		PERFORM customer_groups.report_progress('move_members', done, cardinality(moved));
+		DELETE FROM customer_groups.members m
+		WHERE m.group_id = from_group AND m.customer_id = ANY (moved[done + 1 : done + 10000]);
+	END LOOP;
+	PERFORM customer_groups.report_progress('move_members', cardinality(moved), cardinality(moved));
 	RETURN cardinality(moved);
 END
 $$;
 COMMENT ON FUNCTION customer_groups.move_members(bigint[], text, text) IS
-	'Moves those of the customers who are in the first group to the second; the number moved. Unknown customer or group: 02000, with nobody moved; one group twice: 22023; null: 22004.';
+	'Moves those of the customers who are in the first group to the second; the number moved. Unknown customer or group: 02000, with nobody moved; one group twice: 22023; null: 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 CREATE FUNCTION customer_groups.add_members_by_email(group_code text, emails text)
 	RETURNS TABLE (email text, customer_id bigint, outcome text)
@@ -2000,7 +2034,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.add_members_by_email(text, text) IS
-	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. An empty list gives no row; an unknown group is 02000, a null group or list 22004.';
+	'Adds the customers of a pasted list of e-mail addresses (separated by commas, semicolons or line breaks, also as Name <address>) to a group. One row for each entry, in order; outcome, the first that holds: invalid, repeated (the address stood before, upper and lower case alike), ambiguous (several customers have it), not_found, already_member, added. The good ones are added whatever the others are. An empty list gives no row; an unknown group is 02000, a null group or list 22004. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 
 -- Self-enrollment.
 
@@ -3035,7 +3069,7 @@ CREATE FUNCTION customer_groups.review_tiers(ladder text, dry_run boolean DEFAUL
 	AS 'MODULE_PATHNAME', 'cg_review_tiers'
 	LANGUAGE C VOLATILE COST 100000 ROWS 1000;
 COMMENT ON FUNCTION customer_groups.review_tiers(text, boolean, timestamptz) IS
-	'Brings all customers of a ladder to the tier in effect that they have earned on the day of at, in the settings'' time zone, and returns who moved, by customer; from_tier and to_tier are null for none. Up at once; down only on a ladder with downgrade ''at_review'', only from a tier of source ''tier'', and only when the grace is over, which begins at the end of the last day whose window, over the present sales, reached the threshold, else when the membership was added. Customers with skip_auto_upgrade stay where they are. Waits for bookings in progress on these customers. With dry_run the same rows are returned, and nothing is written, locked or waited for. An unknown ladder is 02000, a null argument 22004, an infinite time 22023, a caller without the rights 42501; at REPEATABLE READ and above, a customer to be moved who was booked meanwhile is 40001.';
+	'Brings all customers of a ladder to the tier in effect that they have earned on the day of at, in the settings'' time zone, and returns who moved, by customer; from_tier and to_tier are null for none. Up at once; down only on a ladder with downgrade ''at_review'', only from a tier of source ''tier'', and only when the grace is over, which begins at the end of the last day whose window, over the present sales, reached the threshold, else when the membership was added. Customers with skip_auto_upgrade stay where they are. Waits for bookings in progress on these customers. With dry_run the same rows are returned, and nothing is written, locked or waited for. An unknown ladder is 02000, a null argument 22004, an infinite time 22023, a caller without the rights 42501; at REPEATABLE READ and above, a customer to be moved who was booked meanwhile is 40001. Shows how far it has come before its query in pg_stat_activity, and as a NOTICE every ten seconds.';
 -- Groups, segments and promotions at a glance: one row for each, as of now.
 
 CREATE VIEW customer_groups.group_summary WITH (security_invoker) AS
@@ -3521,6 +3555,7 @@ CREATE FUNCTION customer_groups.level_grants(level text)
 			('members', 'set_groups(bigint, text[])'),
 			('members', 'enroll(bigint, text[])'),
 			('members', 'may_enroll_many()'),
+			('edit', 'report_progress(text, bigint, bigint)'),
 			('edit', 'add_members(text, bigint[])'),
 			('edit', 'remove_members(text, bigint[])'),
 			('edit', 'move_members(bigint[], text, text)'),
