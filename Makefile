@@ -37,6 +37,7 @@ OBJS = \
 	src/sales/shop.o \
 	src/segments/advance.o \
 	src/segments/compile.o \
+	src/segments/compile_tests.o \
 	src/segments/evaluate.o \
 	src/segments/labels.o \
 	src/segments/pending.o \
