@@ -32,6 +32,7 @@ OBJS = \
 	src/sales/booking.o \
 	src/sales/check_sale.o \
 	src/sales/customers.o \
+	src/sales/facts.o \
 	src/sales/lines.o \
 	src/sales/priced_lines.o \
 	src/sales/shop.o \

@@ -39,6 +39,17 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* What an update of a row leaves to be done in the indexes. */
+#if PG_VERSION_NUM >= 160000
+#define CgIndexWork TU_UpdateIndexes
+#define cg_insert_index_tuples(relation, slot, estate, work)                                       \
+	ExecInsertIndexTuples(relation, slot, estate, true, false, NULL, NIL, (work) == TU_Summarizing)
+#else
+#define CgIndexWork bool
+#define cg_insert_index_tuples(relation, slot, estate, work)                                       \
+	ExecInsertIndexTuples(relation, slot, estate, true, false, NULL, NIL)
+#endif
+
 /* The number of this backend's transaction. */
 #if PG_VERSION_NUM >= 170000
 #define cg_local_xid() (MyProc->vxid.lxid)

@@ -28,6 +28,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_opfamily_d.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/tuptable.h"
@@ -88,7 +89,8 @@ static const CgShape shapes[CG_TABLES] = {
 							REQUIRED("registered_at", TIMESTAMPTZOID),
 							NULLABLE("first_visit_at", TIMESTAMPTZOID),
 							NULLABLE("last_visit_at", TIMESTAMPTZOID),
-							NULLABLE("birth_date", DATEOID), NULLABLE("tracked_on", DATEOID)}},
+							NULLABLE("birth_date", DATEOID), NULLABLE("tracked_on", DATEOID),
+							REQUIRED("skip_auto_upgrade", BOOLOID)}},
 	[CG_ITEMS] = {"items",
 				  1,
 				  {REQUIRED("id", INT8OID), NULLABLE("brand_id", INT4OID),
@@ -192,6 +194,7 @@ typedef struct CgTableInfo
 	Oid        owner;
 	Oid        pkey;
 	Oid        external_key; /* index on external_id, once it has been looked for */
+	bool       plain;        /* see cg_is_plain() */
 	AttrNumber attnums[CG_MAX_COLUMNS];
 } CgTableInfo;
 
@@ -333,6 +336,16 @@ cg_is_own_table(Relation rel)
 	return false;
 }
 
+/*
+ * Whether an UPDATE of the table that leaves its primary key as it is does no more
+ * than to change the row and its indexes; the table must have been opened.
+ */
+bool
+cg_is_plain(CgTable table)
+{
+	return tables[table].plain;
+}
+
 /* The kind of sale that an enum value stands for; sales must have been opened. */
 CgSaleKind
 cg_sale_kind(Oid kind)
@@ -382,6 +395,43 @@ find_own_type(const char *table, const char *column, Oid type)
 			sale_kind_oids[k] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
 												ObjectIdGetDatum(type),
 												CStringGetDatum(sale_kinds[k]));
+}
+
+/*
+ * Whether the executor would do nothing for an UPDATE but to change the row and
+ * its indexes.  A foreign key is checked when its columns change: it must be over
+ * the first column, which never does.
+ */
+static bool
+is_plain(Relation rel, AttrNumber key)
+{
+	TupleConstr *constr = rel->rd_att->constr;
+	TriggerDesc *triggers = rel->trigdesc;
+	ListCell    *cell;
+
+	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID || rel->rd_rules != NULL ||
+		(constr != NULL && constr->num_check > 0))
+		return false;
+	for (int i = 0; i < rel->rd_att->natts; i++)
+		if (TupleDescAttr(rel->rd_att, i)->attgenerated != '\0')
+			return false;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			(!trigger->tgisinternal || trigger->tgdeferrable ||
+			 trigger->tgfoid != F_RI_FKEY_CHECK_UPD))
+			return false;
+	}
+	foreach (cell, RelationGetFKeyList(rel))
+	{
+		const ForeignKeyCacheInfo *foreign_key = lfirst(cell);
+
+		if (foreign_key->nkeys != 1 || foreign_key->conkey[0] != key)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -485,6 +535,7 @@ find_table(CgTable table)
 		if (!usable)
 			wrong_shape(shape->name, "Its primary key is missing or over other columns.");
 	}
+	info->plain = is_plain(rel, info->attnums[0]);
 	table_close(rel, AccessShareLock);
 	info->valid = info->fresh;
 }

@@ -74,6 +74,7 @@ enum
 	CG_CUSTOMER_FACTS_LAST_VISIT_AT,
 	CG_CUSTOMER_FACTS_BIRTH_DATE,
 	CG_CUSTOMER_FACTS_TRACKED_ON,
+	CG_CUSTOMER_FACTS_SKIP_AUTO_UPGRADE,
 
 	CG_ITEMS_ID = 0,
 	CG_ITEMS_BRAND_ID,
@@ -143,7 +144,7 @@ enum
 	CG_STAMPS_KEY,
 	CG_STAMPS_FOLDED,
 
-	CG_MAX_COLUMNS = 12
+	CG_MAX_COLUMNS = 13
 };
 
 /* Kinds of sale, in the order of the enum type sale_kind. */
@@ -163,6 +164,7 @@ extern Relation   cg_table_open(CgTable table, LOCKMODE lockmode);
 extern AttrNumber cg_attnum(CgTable table, int column);
 extern Oid        cg_table_owner(CgTable table);
 extern bool       cg_is_own_table(Relation rel);
+extern bool       cg_is_plain(CgTable table);
 extern CgSaleKind cg_sale_kind(Oid kind);
 extern Oid        cg_stamp_sequence(void);
 

@@ -43,6 +43,7 @@
 #include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
+#include "sales/facts.h"
 #include "sales/sales.h"
 #include "segments/segments.h"
 #include "segments/track.h"
@@ -51,15 +52,12 @@
 /* What a statement changes for one customer. */
 typedef struct Booking
 {
-	int64       customer_id; /* hash key */
-	char        status;
-	int64       counts[CG_SALE_NO_SHOW + 1];
-	Numeric     amount;    /* NULL: 0 */
-	TimestampTz first_new; /* of the visits added */
-	TimestampTz last_new;
-	TimestampTz first_old; /* of the visits taken away */
-	TimestampTz last_old;
-	TimestampTz latest; /* of all rows touched */
+	int64         customer_id; /* hash key */
+	char          status;
+	CgFactsChange change;
+	TimestampTz   first_old; /* of the visits taken away */
+	TimestampTz   last_old;
+	TimestampTz   latest; /* of all rows touched */
 } Booking;
 
 #define SH_PREFIX bookings
@@ -76,26 +74,6 @@ typedef struct Booking
 
 /* The transaction in which sales were last booked inside a trigger. */
 static uint32 nested_in;
-
-static CgStatement update_facts = {
-	.generic = true,
-	.sql = "UPDATE customer_groups.customer_facts SET "
-		   "	visits = visits OPERATOR(pg_catalog.+) $2, "
-		   "	net_sales = net_sales OPERATOR(pg_catalog.+) $3, "
-		   "	refunds = refunds OPERATOR(pg_catalog.+) $4, "
-		   "	prepaid_purchases = prepaid_purchases OPERATOR(pg_catalog.+) $5, "
-		   "	pass_purchases = pass_purchases OPERATOR(pg_catalog.+) $6, "
-		   "	no_shows = no_shows OPERATOR(pg_catalog.+) $7, "
-		   "	first_visit_at = least(first_visit_at, $8), "
-		   "	last_visit_at = greatest(last_visit_at, $9) "
-		   "WHERE customer_id OPERATOR(pg_catalog.=) $1 "
-		   "RETURNING visits, net_sales, first_visit_at, last_visit_at, skip_auto_upgrade, "
-		   "	visits OPERATOR(pg_catalog.+) refunds OPERATOR(pg_catalog.+) prepaid_purchases "
-		   "		OPERATOR(pg_catalog.+) pass_purchases OPERATOR(pg_catalog.+) no_shows "
-		   "		OPERATOR(pg_catalog.>) 0",
-	.argtypes = {INT8OID, INT8OID, NUMERICOID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-				 TIMESTAMPTZOID},
-	.restypes = {INT8OID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, BOOLOID}};
 
 static CgStatement update_visit_times = {
 	.generic = true,
@@ -119,10 +97,11 @@ add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
 		DatumGetObjectId(slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_KIND), &isnull)));
 	Numeric amount = DatumGetNumeric(
 		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_AMOUNT), &isnull));
-	Datum       rate = slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_RATE), &isnull);
-	TimestampTz sold_at;
-	Booking    *booking;
-	Numeric     sum;
+	Datum          rate = slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_RATE), &isnull);
+	TimestampTz    sold_at;
+	Booking       *booking;
+	CgFactsChange *change;
+	Numeric        sum;
 
 	if (!isnull)
 		amount = DatumGetNumeric(DirectFunctionCall2(numeric_mul, NumericGetDatum(amount), rate));
@@ -130,25 +109,25 @@ add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
 		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_SOLD_AT), &isnull));
 
 	booking = bookings_insert(bookings, customer_id, &exists);
+	change = &booking->change;
 	if (!exists)
 	{
-		memset(booking->counts, 0, sizeof(booking->counts));
-		booking->amount = NULL;
-		booking->first_new = booking->first_old = DT_NOEND;
-		booking->last_new = booking->last_old = DT_NOBEGIN;
+		memset(change, 0, sizeof(CgFactsChange));
+		change->customer_id = customer_id;
+		change->amount = int64_to_numeric(0);
+		change->first = booking->first_old = DT_NOEND;
+		change->last = booking->last_old = DT_NOBEGIN;
 		booking->latest = DT_NOBEGIN;
 	}
-	booking->counts[kind] += add ? 1 : -1;
-	sum = booking->amount == NULL ? int64_to_numeric(0) : booking->amount;
-	sum = DatumGetNumeric(DirectFunctionCall2(add ? numeric_add : numeric_sub, NumericGetDatum(sum),
-											  NumericGetDatum(amount)));
-	if (booking->amount != NULL)
-		pfree(booking->amount);
-	booking->amount = sum;
+	change->counts[kind] += add ? 1 : -1;
+	sum = DatumGetNumeric(DirectFunctionCall2(
+		add ? numeric_add : numeric_sub, NumericGetDatum(change->amount), NumericGetDatum(amount)));
+	pfree(change->amount);
+	change->amount = sum;
 	if (kind == CG_SALE_PRODUCT && add)
 	{
-		booking->first_new = Min(booking->first_new, sold_at);
-		booking->last_new = Max(booking->last_new, sold_at);
+		change->first = Min(change->first, sold_at);
+		change->last = Max(change->last, sold_at);
 	}
 	if (kind == CG_SALE_PRODUCT && !add)
 	{
@@ -194,12 +173,6 @@ compare_bookings(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static Datum
-result_column(int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, isnull);
-}
-
 /* Raises 23503 for a customer that there is not. */
 void
 cg_unknown_customer(int64 customer_id)
@@ -214,27 +187,12 @@ cg_unknown_customer(int64 customer_id)
  * when the statement deletes the customer with its sales.
  */
 static bool
-book_customer(const Booking *booking, bool deleted, CgTierCase *tier_case)
+book_customer(CgFactsWriter *writer, const Booking *booking, bool deleted, CgTierCase *tier_case)
 {
-	Datum       values[9];
-	char        nulls[] = "         ";
-	bool        isnull;
-	TimestampTz first;
-	TimestampTz last;
-	bool        recount = nested_in == cg_local_xid();
+	CgFacts facts;
+	bool    recount = nested_in == cg_local_xid();
 
-	values[0] = Int64GetDatum(booking->customer_id);
-	values[1] = Int64GetDatum(booking->counts[CG_SALE_PRODUCT]);
-	values[2] = NumericGetDatum(booking->amount);
-	values[3] = Int64GetDatum(booking->counts[CG_SALE_REFUND]);
-	values[4] = Int64GetDatum(booking->counts[CG_SALE_PREPAID]);
-	values[5] = Int64GetDatum(booking->counts[CG_SALE_PASS]);
-	values[6] = Int64GetDatum(booking->counts[CG_SALE_NO_SHOW]);
-	values[7] = TimestampTzGetDatum(booking->first_new);
-	values[8] = TimestampTzGetDatum(booking->last_new);
-	if (booking->first_new == DT_NOEND)
-		nulls[7] = nulls[8] = 'n';
-	if (cg_execute(&update_facts, values, nulls) != 1)
+	if (!cg_facts_add(writer, &booking->change, &facts))
 	{
 		if (deleted && !cg_customer_exists(booking->customer_id, SnapshotSelf))
 			return false;
@@ -242,18 +200,20 @@ book_customer(const Booking *booking, bool deleted, CgTierCase *tier_case)
 	}
 
 	tier_case->customer_id = booking->customer_id;
-	tier_case->visits = DatumGetInt64(result_column(1, &isnull));
-	tier_case->net_sales = DatumGetNumericCopy(result_column(2, &isnull));
+	tier_case->visits = facts.visits;
+	tier_case->net_sales = facts.net_sales;
 	tier_case->latest = booking->latest;
-	first = DatumGetTimestampTz(result_column(3, &isnull));
-	last = DatumGetTimestampTz(result_column(4, &isnull));
+	tier_case->skip = facts.skip_auto_upgrade;
+	tier_case->has_sales = facts.has_sales;
 	if (booking->first_old != DT_NOEND)
-		recount = recount || isnull || booking->first_old <= first || booking->last_old >= last;
-	tier_case->skip = DatumGetBool(result_column(5, &isnull));
-	tier_case->has_sales = DatumGetBool(result_column(6, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+		recount = recount || !facts.has_visits || booking->first_old <= facts.first_visit_at ||
+				  booking->last_old >= facts.last_visit_at;
 	if (recount)
-		cg_execute(&update_visit_times, values, NULL);
+	{
+		Datum value = Int64GetDatum(booking->customer_id);
+
+		cg_execute(&update_visit_times, &value, NULL);
+	}
 	return true;
 }
 
@@ -278,6 +238,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	int               n = 0;
 	int               nbooked = 0;
 	uint64            restored = 0;
+	CgFactsWriter     writer;
 	CgUser            saved;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
@@ -285,8 +246,6 @@ cg_book_sales(PG_FUNCTION_ARGS)
 						errmsg("book_sales needs the rows of the statement")));
 	if (DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1)
 		nested_in = cg_local_xid();
-	/* Its shape is checked when it is opened. */
-	table_close(cg_table_open(CG_CUSTOMER_FACTS, RowExclusiveLock), NoLock);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 
@@ -307,12 +266,14 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
 	cg_become_owner(CG_SALES, &saved);
 	cg_tracking_lock();
+	cg_facts_begin(&writer);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (book_customer(sorted[i], trigdata->tg_newtable == NULL, &cases[nbooked]))
+		if (book_customer(&writer, sorted[i], trigdata->tg_newtable == NULL, &cases[nbooked]))
 			customers[nbooked++] = sorted[i]->customer_id;
 	}
+	cg_facts_end(&writer);
 	cg_track_before(customers, nbooked, command);
 	cg_upgrade_tiers(cases, nbooked);
 	cg_track_after(customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
