@@ -10,6 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Shop;
+use Traps;
 
 my $tree = "$FindBin::RealBin/../..";
 my $dir = PostgreSQL::Test::Utils::tempdir;
@@ -173,6 +174,40 @@ for my $from (@versions)
 		Shop::sound($node, $name, 'it is sound');
 	}
 }
+
+# ---------------------------------------------------------------------------------------------
+# Among objects that others have planted
+# ---------------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN');
+for my $by ('shop_owner', 'superuser')
+{
+	my $name = "hostile_$by";
+	my @as = $by eq 'superuser' ? () : @Shop::as_owner;
+	$node->safe_psql('postgres', "CREATE DATABASE $name");
+	$node->safe_psql('postgres', "GRANT CREATE ON DATABASE $name TO shop_owner");
+	$node->safe_psql($name, 'GRANT CREATE, USAGE ON SCHEMA public TO mallory');
+	Shop::sql($node, $name, "CREATE EXTENSION customer_groups VERSION '$version'");
+	Shop::fill($node, $name);
+	$node->safe_psql($name, Traps::objects('public') . Traps::names('public', ''), extra_params => [ '-U', 'mallory' ]);
+	$node->safe_psql($name, $Traps::odd_settings . Traps::names('pg_temp', 'TEMPORARY') . 'SET search_path = pg_temp, public, pg_catalog; ALTER EXTENSION customer_groups UPDATE', @as);
+	same(catalog($name), $catalog, "upgraded by the $by among hostile objects, the catalogs are those of a fresh install");
+	Shop::sound($node, $name, 'it is sound');
+}
+
+# Where the owner lets others create in the schema, they can stop an upgrade, but nothing of theirs becomes a part of the extension.
+$node->safe_psql('postgres', 'CREATE DATABASE planted');
+$node->safe_psql('postgres', 'GRANT CREATE ON DATABASE planted TO shop_owner');
+Shop::sql($node, 'planted', "CREATE EXTENSION customer_groups VERSION '$version'; GRANT CREATE, USAGE ON SCHEMA customer_groups TO mallory");
+for my $object ([ 'FUNCTION', 'is_slot(int)', q{RETURNS boolean LANGUAGE sql AS 'SELECT true'} ], [ 'TABLE', 'appointments', '(slot int)' ], [ 'VIEW', 'busy_slots', 'AS SELECT 1 AS slot' ])
+{
+	my ($kind, $object_name, $definition) = @$object;
+	$node->safe_psql('planted', "CREATE $kind customer_groups.$object_name $definition", extra_params => [ '-U', 'mallory' ]);
+	my ($status, $out, $err) = $node->psql('planted', 'ALTER EXTENSION customer_groups UPDATE', @Shop::as_owner);
+	like($err, qr/ERROR: .*already exists/, "a planted $kind stops the upgrade");
+	$node->safe_psql('planted', "DROP $kind customer_groups.$object_name", extra_params => [ '-U', 'mallory' ]);
+}
+is(Shop::sql($node, 'planted', q{ALTER EXTENSION customer_groups UPDATE; SELECT extversion FROM pg_extension WHERE extname = 'customer_groups'}), $next, 'and without them it succeeds');
 
 # What the comparison finds.
 $node->safe_psql('by_owner', 'GRANT SELECT ON customer_groups.stores TO PUBLIC');

@@ -10,6 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Shop;
+use Traps;
 
 my $node = Shop::server('main');
 $node->start;
@@ -48,73 +49,15 @@ sub installed
 my $right = installed('plain');
 cmp_ok(length $right, '>', 100_000, 'what a clean install is');
 
-# Traps. An operator or function that fits the arguments better than PostgreSQL's own is taken wherever it is on the path.
-my $traps = q{
-	SET client_min_messages = error;
-	DO $do$
-	DECLARE
-		types constant text[] := '{smallint,integer,bigint,numeric,double precision,text,character varying,name,date,timestamp with time zone,timestamp without time zone,interval,jsonb,boolean,integer[],bigint[],text[]}';
-		a record; o text; f record;
-	BEGIN
-		FOR a IN SELECT l, r, row_number() OVER () AS n FROM pg_catalog.unnest(types) AS l, pg_catalog.unnest(types) AS r LOOP
-			EXECUTE pg_catalog.format('CREATE FUNCTION %%s.trap_%s(a %s, b %s) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION ''TRAP: operator''; END$$', a.n, a.l, a.r);
-			FOREACH o IN ARRAY pg_catalog.string_to_array('= <> < <= > >= || + - * / ~ -> ->> ? @> && ^', ' ') LOOP
-				EXECUTE pg_catalog.format('CREATE OPERATOR %%s.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = %%s.trap_%s)', o, a.l, a.r, a.n);
-			END LOOP;
-		END LOOP;
-		-- With the arguments that bodies and statements give them, none of which PostgreSQL has as such.
-		FOR f IN SELECT * FROM (VALUES
-			('format', 'text, text'), ('format', 'text, bigint'), ('format', 'text, text, text'), ('format', 'text, bigint, text'), ('format', 'text, name'),
-			('jsonb_build_object', 'text, text, text, text'), ('jsonb_build_object', 'text, integer'), ('jsonb_build_object', 'text, timestamp with time zone'),
-			('jsonb_build_object', 'text, timestamp with time zone, text, bigint'), ('to_jsonb', 'customer_groups.sales'), ('array_position', 'bigint[], bigint'),
-			('unnest', 'bigint[]'), ('unnest', 'integer[]'), ('unnest', 'text[]'), ('unnest', 'text[], text[]'), ('cardinality', 'text[]'), ('round', 'numeric, bigint'),
-			('strpos', 'text, name'), ('lower', 'character varying'), ('btrim', 'character varying'), ('now', ''), ('count', 'bigint'), ('pg_has_role', 'name, oid, text'),
-			('isfinite', 'date'), ('isfinite', 'timestamp with time zone'), ('least', 'date, date'), ('coalesce', 'text, text'), ('div', 'numeric, numeric'), ('sum_of', 'numeric')
-			) AS v (name, arguments)
-		LOOP
-			BEGIN
-				EXECUTE pg_catalog.format('CREATE FUNCTION %%s.%I(%s) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION ''TRAP: function''; END$$', f.name, f.arguments);
-			EXCEPTION WHEN undefined_table OR undefined_object OR invalid_schema_name THEN
-				NULL; -- to_jsonb(sales), before there are any
-			END;
-		END LOOP;
-	END
-	$do$;
-};
-
-# Puts the schema into the two levels of format() above.
-sub traps
-{
-	my ($schema) = @_;
-	return $traps =~ s/%%s/$schema/gr;
-}
-# Tables and types of the names that the extension uses.
-sub names
-{
-	my ($schema, $temporary) = @_;
-	return join '', (map { "CREATE $temporary TABLE $schema.$_ (hostile pg_catalog.int4);\n" }
-			qw(settings stores brands categories items item_categories store_prices customers sales sale_lines sale_line_promotions customer_facts
-			groups group_store_pricing members ladders segments segment_members segment_tracking promotions promotion_groups promotion_segments events
-			cache_stamps pg_class pg_roles pg_extension pg_depend new_rows old_rows valid_members member_history line_refunds)),
-		(map { "CREATE DOMAIN $schema.$_ AS pg_catalog.bool;\n" } '"text"', '"numeric"', 'jsonb', '"date"', 'timestamptz', '"int8"', '"int4"', 'sale_kind', 'segment_rule', 'regclass', 'regrole');
-}
-
 sub hostile
 {
 	my ($database) = @_;
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	$node->safe_psql($database, "GRANT CREATE ON DATABASE $database TO shop_owner, mallory; GRANT CREATE, USAGE ON SCHEMA public TO mallory");
-	$node->safe_psql($database, traps('public') . names('public', ''), extra_params => [ '-U', 'mallory' ]);
+	$node->safe_psql($database, Traps::objects('public') . Traps::names('public', ''), extra_params => [ '-U', 'mallory' ]);
 	$node->safe_psql('postgres', "ALTER DATABASE $database SET search_path = public, pg_catalog");
 	return;
 }
-
-# How a session may read SQL otherwise.
-my $odd_settings = q{
-	SET standard_conforming_strings = off; SET escape_string_warning = off; SET transform_null_equals = on; SET array_nulls = off; SET quote_all_identifiers = on;
-	SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -15; SET bytea_output = 'escape'; SET timezone = 'Asia/Kathmandu';
-	SET check_function_bodies = off; SET default_toast_compression = 'pglz'; SET plpgsql.extra_warnings = 'all'; SET xmloption = 'document'; SET default_transaction_deferrable = on;
-};
 
 # All the roads, with nothing in them that the caller's own path would resolve.
 my $definitions = q{
@@ -217,26 +160,26 @@ is(roads('hostile', ''), $answers, 'all roads lead to the same answers');
 
 # With tables and types in the caller's own temporary schema, named first on its path.
 hostile('temporary');
-is(as_role('temporary', 'shop_owner', names('pg_temp', 'TEMPORARY') . 'SET search_path = pg_temp, public, pg_catalog; CREATE EXTENSION customer_groups'), '', 'created by a session with temporary objects');
+is(as_role('temporary', 'shop_owner', Traps::names('pg_temp', 'TEMPORARY') . 'SET search_path = pg_temp, public, pg_catalog; CREATE EXTENSION customer_groups'), '', 'created by a session with temporary objects');
 is(installed('temporary'), $right, 'and is what it is without them');
 $node->safe_psql('temporary', 'GRANT TEMPORARY ON DATABASE temporary TO PUBLIC');
-is(roads('temporary', names('pg_temp', 'TEMPORARY') . 'SET search_path = pg_temp, public, pg_catalog;'), $answers, 'all roads lead to the same answers');
+is(roads('temporary', Traps::names('pg_temp', 'TEMPORARY') . 'SET search_path = pg_temp, public, pg_catalog;'), $answers, 'all roads lead to the same answers');
 
 # By a superuser, and read otherwise.
 hostile('superuser');
-is($node->safe_psql('superuser', "$odd_settings CREATE EXTENSION customer_groups"), '', 'created by a superuser whose session reads SQL otherwise');
+is($node->safe_psql('superuser', "$Traps::odd_settings CREATE EXTENSION customer_groups"), '', 'created by a superuser whose session reads SQL otherwise');
 is(installed('superuser'), $right, 'and is what it is in others');
 $node->safe_psql('superuser', 'DROP EXTENSION customer_groups; DROP SCHEMA customer_groups; GRANT CREATE ON DATABASE superuser TO shop_owner');
-is(as_role('superuser', 'shop_owner', "$odd_settings CREATE EXTENSION customer_groups"), '', 'and by an unprivileged owner');
+is(as_role('superuser', 'shop_owner', "$Traps::odd_settings CREATE EXTENSION customer_groups"), '', 'and by an unprivileged owner');
 is(installed('superuser'), $right, 'the same');
 my $shown_plainly = 'SET DateStyle = ISO; SET extra_float_digits = 1;';
-is(roads('superuser', "$odd_settings $shown_plainly SET standard_conforming_strings = off;"), $answers, 'all roads lead to the same answers');
+is(roads('superuser', "$Traps::odd_settings $shown_plainly SET standard_conforming_strings = off;"), $answers, 'all roads lead to the same answers');
 
 # Where the owner lets others create in the extension's schema.
 $node->safe_psql('postgres', 'CREATE DATABASE shared');
 $node->safe_psql('postgres', 'GRANT CREATE ON DATABASE shared TO shop_owner');
 Shop::sql($node, 'shared', 'CREATE EXTENSION customer_groups; GRANT CREATE, USAGE ON SCHEMA customer_groups TO mallory');
-is(as_role('shared', 'mallory', traps('customer_groups') =~ s/SET client_min_messages = error;//r), '', 'traps in the schema itself');
+is(as_role('shared', 'mallory', Traps::objects('customer_groups') =~ s/SET client_min_messages = error;//r), '', 'traps in the schema itself');
 is(roads('shared', ''), $answers, 'all roads lead to the same answers');
 
 # A schema of somebody else, who could put objects into it while the script runs.
