@@ -64,6 +64,7 @@ SQL = \
 	src/catalog/install.sql \
 	src/catalog/activity.sql \
 	src/calendar/calendar.sql \
+	src/pricing/money.sql \
 	src/sales/shop.sql \
 	src/tiers/ladders.sql \
 	src/events/events.sql \

@@ -10,11 +10,6 @@ COMMENT ON FUNCTION customer_groups.search_form(text) IS
 
 CREATE INDEX customers_email_idx ON customer_groups.customers (customer_groups.search_form(btrim(email)));
 
-CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
-	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS
-	'Locks customers to the end of the transaction, in the order of their ids, as every booking and change of memberships does; unknown ones and nulls are passed over, a null array does nothing.';
-
 CREATE FUNCTION customer_groups.group_id_of(group_code text) RETURNS int
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 	AS $$

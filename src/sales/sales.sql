@@ -167,6 +167,11 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.members
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.customer_facts
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 
+CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
+	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS
+	'Locks customers to the end of the transaction, in the order of their ids, as every booking and change of memberships does; unknown ones and nulls are passed over, a null array does nothing.';
+
 CREATE FUNCTION customer_groups.rebuild_facts(customer_ids bigint[] DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$

@@ -956,19 +956,3 @@ cg_evaluation_end(CgEvaluation *evaluation)
 	pfree(evaluation->answers);
 	pfree(evaluation);
 }
-
-/*
- * Whether a customer is in a segment at a finite time, by what a snapshot reads.
- * Raises 02000 for an unknown customer; the caller has checked the rights.
- */
-bool
-cg_in_segment(int64 customer_id, int32 segment_id, TimestampTz at, Snapshot snapshot)
-{
-	CgEvaluation *evaluation = cg_evaluation_begin(at, snapshot);
-	bool          result;
-
-	cg_evaluation_customer(evaluation, customer_id);
-	result = cg_evaluation_in_segment(evaluation, segment_id);
-	cg_evaluation_end(evaluation);
-	return result;
-}

@@ -23,7 +23,7 @@ COMMENT ON FUNCTION customer_groups.labels_of(bigint[], timestamptz) IS
 
 CREATE FUNCTION customer_groups.in_segment(customer_id bigint, code text, at timestamptz DEFAULT now())
 	RETURNS boolean
-	AS 'MODULE_PATHNAME', 'cg_in_segment_by_code'
+	AS 'MODULE_PATHNAME', 'cg_in_segment'
 	LANGUAGE C STABLE PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION customer_groups.in_segment(bigint, text, timestamptz) IS
 	'Whether the customer is in the segment, with or without a label. A null customer is an anonymous one, in no segment: false; a null code gives null. An unknown segment is 02000; other errors as segments_of().';

@@ -221,9 +221,9 @@ cg_labels_of(PG_FUNCTION_ARGS)
 /*
  * in_segment(customer_id, code, at) → boolean
  */
-PG_FUNCTION_INFO_V1(cg_in_segment_by_code);
+PG_FUNCTION_INFO_V1(cg_in_segment);
 Datum
-cg_in_segment_by_code(PG_FUNCTION_ARGS)
+cg_in_segment(PG_FUNCTION_ARGS)
 {
 	TimestampTz   at = cg_time_argument(fcinfo, 2);
 	Snapshot      snapshot = GetActiveSnapshot();

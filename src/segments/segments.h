@@ -20,7 +20,6 @@
 /* evaluate.c: one question, or many about one time under one snapshot. */
 typedef struct CgEvaluation CgEvaluation;
 
-extern bool cg_in_segment(int64 customer_id, int32 segment_id, TimestampTz at, Snapshot snapshot);
 
 extern CgEvaluation *cg_evaluation_begin(TimestampTz at, Snapshot snapshot);
 extern void          cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id);

@@ -14,7 +14,7 @@ COMMENT ON FUNCTION customer_groups.tier_progress(bigint, text, timestamptz) IS
 	'Where a customer stands on a ladder on the day of at: the tier held (null: none), what the ladder measures (net sales in the settings'' currency, or visits; of the window that ends with that day where the ladder has a period, else of the whole time), and the next higher tier, its threshold and what remains to it, at least 0; these three are null at the top. A ladder without tiers, and a null customer, give nulls. An unknown customer or ladder is 02000, a null ladder or time 22004, an infinite time 22023, a caller who may not view 42501.';
 
 CREATE FUNCTION customer_groups.window_end(first date, period interval) RETURNS date
-	AS 'MODULE_PATHNAME', 'cg_window_end_of'
+	AS 'MODULE_PATHNAME', 'cg_window_end'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION customer_groups.window_end(date, interval) IS
 	'The last day D whose window, the days d with D - period < d <= D, has the given day in it; null for null.';

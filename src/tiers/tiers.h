@@ -47,7 +47,6 @@ extern const CgTierMove *cg_find_move(int64 customer_id, const char *ladder, int
 /* Windows of ladders with a period, and what a ladder measures. */
 extern bool    cg_in_effect(const CgTier *tier, DateADT day);
 extern DateADT cg_window_start(DateADT last, Interval *period);
-extern DateADT cg_window_end(DateADT first, Interval *period);
 extern Numeric cg_tier_measure(const CgTierCase *tier_case, const CgTier *tier, DateADT day,
 							   pg_tz *timezone, bool reading);
 

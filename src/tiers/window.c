@@ -49,8 +49,8 @@ cg_window_start(DateADT last, Interval *period)
 }
 
 /* The last day whose window still has a day in it. */
-DateADT
-cg_window_end(DateADT first, Interval *period)
+static DateADT
+window_end(DateADT first, Interval *period)
 {
 	Datum   after = DirectFunctionCall2(timestamp_pl_interval,
 										DirectFunctionCall1(date_timestamp, DateADTGetDatum(first)),
@@ -101,10 +101,10 @@ cg_tier_measure(const CgTierCase *tier_case, const CgTier *tier, DateADT day, pg
 /*
  * window_end(first date, period interval) → date
  */
-PG_FUNCTION_INFO_V1(cg_window_end_of);
+PG_FUNCTION_INFO_V1(cg_window_end);
 Datum
-cg_window_end_of(PG_FUNCTION_ARGS)
+cg_window_end(PG_FUNCTION_ARGS)
 {
 	CG_STRICT();
-	PG_RETURN_DATEADT(cg_window_end(PG_GETARG_DATEADT(0), PG_GETARG_INTERVAL_P(1)));
+	PG_RETURN_DATEADT(window_end(PG_GETARG_DATEADT(0), PG_GETARG_INTERVAL_P(1)));
 }

@@ -1,5 +1,5 @@
 # What can be read off the sources: every error has an SQLSTATE and PostgreSQL's style, and docs/errors.md lists it, and nothing else;
-# SQL text in C qualifies its functions and operators; docs/security.md speaks of every file that acts as the owner or reads a table
+# each C function is in the room whose SQL declares it; SQL text in C qualifies its functions and operators; docs/security.md speaks of every file that acts as the owner or reads a table
 # past the executor.
 use strict;
 use warnings;
@@ -187,6 +187,24 @@ for my $entry (sort grep { !/^00000/ } keys %raised)
 	ok($documented{$entry}, "docs/errors.md lists $entry");
 }
 is(join("\n", sort grep { !$raised{$_} } keys %documented), '', 'and nothing else');
+
+# From an SQL function to its code in two steps: the SQL of its room names the symbol, which is in the C of that room.
+my (%symbol, @lost);
+for my $file (@c)
+{
+	my ($room) = $file =~ m,([^/]+)/[^/]+$,;
+	my $text = slurp_file($file);
+	$symbol{"$room $_"} = $text =~ /^\Q$_\E\(PG_FUNCTION_ARGS\)/m for $text =~ /^PG_FUNCTION_INFO_V1\((\w+)\)/mg;
+}
+for my $file (@sql)
+{
+	my ($room) = $file =~ m,([^/]+)/[^/]+$,;
+	my $text = slurp_file($file);
+	push @lost, map { "$_ of $file" } grep { !delete $symbol{"$room $_"} } $text =~ /'MODULE_PATHNAME', '(\w+)'/g;
+	push @lost, map { "$file: no symbol named" } $text =~ /'MODULE_PATHNAME'(?!,)/g;
+}
+is(join("\n", @lost), '', 'each symbol that SQL names is in the C of the same room');
+is(join("\n", sort keys %symbol), '', 'and SQL names each that is there');
 
 # SQL text in C.
 my $syntax = join '|', qw(coalesce greatest least exists any all values rows from unnest in array row over filter as and or on select where

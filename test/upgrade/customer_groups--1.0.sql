@@ -60,7 +60,7 @@ CREATE FUNCTION customer_groups.month_day(day date) RETURNS int
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION customer_groups.month_day(date) IS
 	'Month and day of the month as one number: 312 for 12 March; null for null and infinite dates.';
--- The shop: settings, stores, what it sells and to whom.
+-- What is money: for constraints of tables, before prices can be asked for.
 
 CREATE FUNCTION customer_groups.currency_digits(currency text) RETURNS int
 	AS 'MODULE_PATHNAME', 'cg_currency_digits'
@@ -73,6 +73,7 @@ CREATE FUNCTION customer_groups.is_money(amount numeric) RETURNS boolean
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION customer_groups.is_money(numeric) IS
 	'Whether the number can be a price, a value or a limit of a promotion: from 0 to less than 100,000,000,000,000 with at most 8 decimals; null for null.';
+-- The shop: settings, stores, what it sells and to whom.
 
 CREATE TABLE customer_groups.settings (
 	singleton boolean DEFAULT true,
@@ -668,6 +669,11 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.members
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.customer_facts
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 
+CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
+	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS
+	'Locks customers to the end of the transaction, in the order of their ids, as every booking and change of memberships does; unknown ones and nulls are passed over, a null array does nothing.';
+
 CREATE FUNCTION customer_groups.rebuild_facts(customer_ids bigint[] DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -1165,7 +1171,7 @@ COMMENT ON FUNCTION customer_groups.labels_of(bigint[], timestamptz) IS
 
 CREATE FUNCTION customer_groups.in_segment(customer_id bigint, code text, at timestamptz DEFAULT now())
 	RETURNS boolean
-	AS 'MODULE_PATHNAME', 'cg_in_segment_by_code'
+	AS 'MODULE_PATHNAME', 'cg_in_segment'
 	LANGUAGE C STABLE PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION customer_groups.in_segment(bigint, text, timestamptz) IS
 	'Whether the customer is in the segment, with or without a label. A null customer is an anonymous one, in no segment: false; a null code gives null. An unknown segment is 02000; other errors as segments_of().';
@@ -1719,11 +1725,6 @@ COMMENT ON FUNCTION customer_groups.search_form(text) IS
 	'The form in which texts are compared when searching: NFC-normalised and lower-cased under und-x-icu, whatever the database''s locale; null for null.';
 
 CREATE INDEX customers_email_idx ON customer_groups.customers (customer_groups.search_form(btrim(email)));
-
-CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
-	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS
-	'Locks customers to the end of the transaction, in the order of their ids, as every booking and change of memberships does; unknown ones and nulls are passed over, a null array does nothing.';
 
 CREATE FUNCTION customer_groups.group_id_of(group_code text) RETURNS int
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -3059,7 +3060,7 @@ COMMENT ON FUNCTION customer_groups.tier_progress(bigint, text, timestamptz) IS
 	'Where a customer stands on a ladder on the day of at: the tier held (null: none), what the ladder measures (net sales in the settings'' currency, or visits; of the window that ends with that day where the ladder has a period, else of the whole time), and the next higher tier, its threshold and what remains to it, at least 0; these three are null at the top. A ladder without tiers, and a null customer, give nulls. An unknown customer or ladder is 02000, a null ladder or time 22004, an infinite time 22023, a caller who may not view 42501.';
 
 CREATE FUNCTION customer_groups.window_end(first date, period interval) RETURNS date
-	AS 'MODULE_PATHNAME', 'cg_window_end_of'
+	AS 'MODULE_PATHNAME', 'cg_window_end'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION customer_groups.window_end(date, interval) IS
 	'The last day D whose window, the days d with D - period < d <= D, has the given day in it; null for null.';
