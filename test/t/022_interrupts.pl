@@ -17,6 +17,7 @@ Shop::create($node, 'shop');
 Shop::sql($node, 'shop', q{
 	SET search_path = customer_groups;
 	INSERT INTO items (external_id, name, price) SELECT 'i-' || i, 'Item ' || i, 10 FROM generate_series(1, 20) AS i;
+	INSERT INTO brands (code, name) VALUES ('none', 'None');
 	INSERT INTO ladders (code, name, measure, downgrade) VALUES ('visits', 'Visits', 'visits', 'at_review');
 	INSERT INTO groups (id, code, name, ladder, upgrade_threshold) VALUES (1, 'club', 'Club', NULL, NULL), (2, 'often', 'Often', 'visits', 1000), (3, 'top', 'Top', 'visits', 2000), (4, 'team', 'Team', NULL, NULL);
 	INSERT INTO promotions (name, kind, value) SELECT 'P' || i, 'percent', i FROM generate_series(1, 50) AS i;
