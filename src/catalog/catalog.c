@@ -798,7 +798,9 @@ statement_plan(CgStatement *statement)
 		while (OidIsValid(statement->argtypes[nargs]))
 			nargs++;
 		plan = SPI_prepare_cursor(statement->sql, nargs, statement->argtypes,
-								  statement->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
+								  statement->generic  ? CURSOR_OPT_GENERIC_PLAN
+								  : statement->custom ? CURSOR_OPT_CUSTOM_PLAN
+													  : 0);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
 		if (SPI_keepplan(plan) != 0)

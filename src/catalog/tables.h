@@ -211,6 +211,7 @@ typedef struct CgStatement
 {
 	const char *sql;
 	bool        generic; /* one plan for all parameters: they are keys, or a few arrays of them */
+	bool        custom;  /* planned anew each time, for what the tables hold then */
 	Oid         argtypes[CG_MAX_ARGS + 1];    /* the first 0 ends them */
 	Oid         restypes[CG_MAX_RESULTS + 1]; /* of the columns that C code reads */
 	SPIPlanPtr  plan;

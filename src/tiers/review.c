@@ -164,10 +164,16 @@
 		INT8OID, INT4OID, INT4OID, NUMERICOID, BOOLOID, INT8OID                                    \
 	}
 
-static CgStatement judge_all = {
-	.sql = JUDGE("customer_id IS NOT NULL "), .argtypes = JUDGE_TYPES, .restypes = JUDGED_TYPES};
+/*
+ * Planned anew each time: a plan that was made while a table was empty would scan
+ * it for each customer ever after.
+ */
+static CgStatement judge_all = {.custom = true,
+								.sql = JUDGE("customer_id IS NOT NULL "),
+								.argtypes = JUDGE_TYPES,
+								.restypes = JUDGED_TYPES};
 
-static CgStatement judge_some = {.generic = true,
+static CgStatement judge_some = {.custom = true,
 								 .sql = JUDGE("customer_id OPERATOR(pg_catalog.=) ANY ($1) "),
 								 .argtypes = JUDGE_TYPES,
 								 .restypes = JUDGED_TYPES};
