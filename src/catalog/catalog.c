@@ -413,7 +413,8 @@ is_plain(Relation rel, AttrNumber key)
 		(constr != NULL && constr->num_check > 0))
 		return false;
 	for (int i = 0; i < rel->rd_att->natts; i++)
-		if (TupleDescAttr(rel->rd_att, i)->attgenerated != '\0')
+		if (TupleDescAttr(rel->rd_att, i)->attgenerated != '\0' ||
+			TupleDescAttr(rel->rd_att, i)->atttypmod != -1)
 			return false;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{

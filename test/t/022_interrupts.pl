@@ -101,7 +101,7 @@ my @cases = (
 	[ 'purge_events', q{SELECT customer_groups.purge_events(now())} ]);
 
 # All other functions look at one customer, item, promotion, group or value, or call one of these and nothing else that is long.
-my %short = map { $_ => 1 } qw(is_timezone month_day currency_digits is_money settings_currency settings_timezone earliest_today rule_rename shop_today was_valid search_form
+my %short = map { $_ => 1 } qw(report_progress is_timezone month_day currency_digits is_money settings_currency settings_timezone earliest_today rule_rename shop_today was_valid search_form
 	forget_customer promotions_now say_of_promotions window_end name_subject level_grants included_levels check_owner check_role apply_level grant_access revoke_access
 	load_default_segments set_store_pricing promotion_id_of attach_promotions attach_promotion detach_promotions detach_promotion set_group_discount
 	add_member remove_member set_groups may_enroll_many enroll add_member_by_key read_cart priced_lines record_sale_by_key part_of refund_sale is_same_refund
