@@ -1,12 +1,11 @@
--- Makes the data of a benchmark in an empty database. Variables: customers, items, groups, promotions
--- and shape, which is 'categories' (each promotion covers one category, so that an item in two of
+-- Makes the data of a benchmark in an empty database. Variables: customers, items, groups, promotions,
+-- keys (how many customers and items to ask for) and shape, which is 'categories' (each promotion covers one category, so that an item in two of
 -- them is covered by ten; every other promotion is for five groups only) or 'everything' (one
 -- promotion for each group, for it only, on the whole assortment).
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET synchronous_commit = off;
 CREATE EXTENSION customer_groups;
-CREATE SCHEMA bench;
 SET search_path = customer_groups, pg_temp;
 SELECT setseed(0.5) \g /dev/null
 SELECT CASE :'shape' WHEN 'categories' THEN greatest(:promotions / 5, 2) ELSE 200 END AS categories \gset
@@ -58,7 +57,7 @@ SELECT n, n FROM generate_series(1, :promotions) n WHERE :'shape' = 'everything'
 
 SELECT rebuild_facts() \g /dev/null
 CREATE TABLE bench.keys AS
-SELECT 1 + floor(random() * :customers)::bigint AS customer_id, 1 + floor(random() * :items)::bigint AS item_id
-FROM generate_series(1, 50000);
+SELECT bench.popular(:customers) AS customer_id, bench.popular(:items) AS item_id
+FROM generate_series(1, :keys);
 VACUUM ANALYZE;
 CHECKPOINT;

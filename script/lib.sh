@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What script/test, script/demo, script/bench and .ci/run share; sourced by them, it needs bash.
 #
-#   setup [test] [clang]     finds PostgreSQL and the tools, installs what is missing (Debian, Ubuntu)
+#   setup [test] [clang] [chart]   finds PostgreSQL and the tools, installs what is missing (Debian, Ubuntu)
 #   copy_tree DIR            copies the sources into the new folder DIR, from now on $src
 #   compile ARGUMENT...      runs make in $src
 #   build                    compiles a copy of the tree and installs it for start_cluster
@@ -144,6 +144,9 @@ missing_packages()
 	[ -e "$includedir/postgres.h" ] && [ -e "$pgxs" ] || echo "postgresql-server-dev-$v"
 	case " $* " in *' clang '*)
 		command -v clang >/dev/null || echo clang
+	esac
+	case " $* " in *' chart '*)
+		command -v gnuplot >/dev/null || echo gnuplot-nox
 	esac
 	case " $* " in *' test '*)
 		[ -e "$sharedir/extension/pgtap.control" ] || echo "postgresql-$v-pgtap"
