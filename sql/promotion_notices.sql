@@ -44,6 +44,27 @@ INSERT INTO promotion_segments (promotion_id, segment_id)
 SELECT p.id, s.id FROM promotions p, segments s WHERE p.code = 'open-1' AND s.code = 'vip';
 DELETE FROM promotions WHERE code = 'open-1';
 
+-- What is no longer named: the whole assortment, every store.
+SET LOCAL client_min_messages = warning;
+INSERT INTO items (name, price) VALUES ('Cup', 3), ('Can', 4);
+INSERT INTO brands (code, name) VALUES ('acme', 'Acme');
+INSERT INTO categories (code, name) VALUES ('cups', 'Cups');
+INSERT INTO stores (code, name) VALUES ('one', 'One'), ('two', 'Two');
+INSERT INTO promotion_items SELECT p.id, i.id FROM promotions p, items i WHERE p.code IN ('open-2', 'open-3', 'only-3');
+INSERT INTO promotion_brands SELECT p.id, b.id FROM promotions p, brands b WHERE p.code = 'open-2';
+INSERT INTO promotion_categories SELECT p.id, c.id FROM promotions p, categories c WHERE p.code = 'only-2';
+INSERT INTO promotion_stores SELECT p.id, s.id FROM promotions p, stores s WHERE p.code = 'open-2' OR p.code = 'open-3' AND s.code = 'one';
+INSERT INTO promotion_segments SELECT p.id, s.id FROM promotions p, segments s WHERE p.code IN ('open-2', 'only-2') AND s.code = 'vip';
+SET LOCAL client_min_messages = notice;
+DELETE FROM promotion_items WHERE item_id = (SELECT min(id) FROM items);
+DELETE FROM promotion_items WHERE promotion_id = (SELECT id FROM promotions WHERE code = 'only-3');
+TRUNCATE promotion_items;
+UPDATE promotion_brands SET promotion_id = (SELECT id FROM promotions WHERE code = 'open-3');
+TRUNCATE promotion_brands, promotion_categories;
+DELETE FROM promotion_stores WHERE store_id = (SELECT id FROM stores WHERE code = 'one');
+TRUNCATE promotion_stores;
+TRUNCATE promotion_segments;
+
 -- For groups only, and never back.
 UPDATE promotions SET groups_only = true WHERE code LIKE 'open-%';
 UPDATE promotions SET groups_only = true WHERE code LIKE 'open-%';

@@ -75,16 +75,6 @@ CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.promotions
 CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.stores
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.delete_attachments('group_store_pricing', 'store_id');
 
-CREATE FUNCTION customer_groups.delete_before_truncate() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	EXECUTE format('DELETE FROM customer_groups.%I', TG_TABLE_NAME);
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION customer_groups.delete_before_truncate() IS 'Trigger: what a TRUNCATE takes away is written into the event log as by DELETE.';
-
 DO $$
 DECLARE
 	source record;
@@ -105,16 +95,12 @@ BEGIN
 			CREATE TRIGGER log_delete AFTER DELETE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
 				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.log_change(%2$L, %3$L, %4$L)',
 			source.name, source.subject, source.group_key, source.promotion_key);
-		-- TRUNCATE of groups is one of members too, which is refused.
-		IF source.name OPERATOR(pg_catalog.<>) 'groups' THEN
-			EXECUTE pg_catalog.format(
-				'CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.%I
-					FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate()',
-				source.name);
-		END IF;
 	END LOOP;
 END
 $$;
+-- Attachments have it already; TRUNCATE of groups is one of members too, which is refused.
+CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.group_store_pricing
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate();
 
 CREATE FUNCTION customer_groups.purge_events(before timestamptz) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

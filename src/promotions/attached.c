@@ -1,7 +1,7 @@
 /*
  * attached.c
  *		What promotions are attached to at this moment, for what is said of whom they
- *		are open to.
+ *		are open to, and what they cover.
  *
  * Read under SnapshotSelf: that takes no predicate locks, so that two editors of
  * different promotions do not fail because of each other at SERIALIZABLE.  A row
@@ -33,7 +33,8 @@ has_row(CgTable table, Datum promotion_id)
 }
 
 /*
- * promotions_now(ids int[]) → TABLE(code, groups_only, has_groups, has_segments)
+ * promotions_now(ids int[])
+ *		→ TABLE(code, groups_only, has_groups, has_segments, has_coverage, has_stores)
  */
 PG_FUNCTION_INFO_V1(cg_promotions_now);
 Datum
@@ -51,8 +52,8 @@ cg_promotions_now(PG_FUNCTION_ARGS)
 					  &null_ids, &n);
 	for (int i = 0; i < n; i++)
 	{
-		Datum values[4];
-		bool  nulls[4] = {false};
+		Datum values[6];
+		bool  nulls[6] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		if (null_ids[i])
@@ -64,6 +65,10 @@ cg_promotions_now(PG_FUNCTION_ARGS)
 			values[1] = cg_scan_get(&scan, CG_PROMOTIONS_GROUPS_ONLY, &nulls[1]);
 			values[2] = BoolGetDatum(has_row(CG_PROMOTION_GROUPS, ids[i]));
 			values[3] = BoolGetDatum(has_row(CG_PROMOTION_SEGMENTS, ids[i]));
+			values[4] = BoolGetDatum(has_row(CG_PROMOTION_ITEMS, ids[i]) ||
+									 has_row(CG_PROMOTION_CATEGORIES, ids[i]) ||
+									 has_row(CG_PROMOTION_BRANDS, ids[i]));
+			values[5] = BoolGetDatum(has_row(CG_PROMOTION_STORES, ids[i]));
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 		cg_scan_end(&scan);

@@ -167,6 +167,16 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.members
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.customer_facts
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 
+CREATE FUNCTION customer_groups.delete_before_truncate() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	EXECUTE format('DELETE FROM customer_groups.%I', TG_TABLE_NAME);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.delete_before_truncate() IS 'Trigger: what is said and logged of a DELETE is so of a TRUNCATE.';
+
 CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
 	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS

@@ -669,6 +669,16 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.members
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON customer_groups.customer_facts
 	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.refuse_truncate();
 
+CREATE FUNCTION customer_groups.delete_before_truncate() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	EXECUTE format('DELETE FROM customer_groups.%I', TG_TABLE_NAME);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION customer_groups.delete_before_truncate() IS 'Trigger: what is said and logged of a DELETE is so of a TRUNCATE.';
+
 CREATE FUNCTION customer_groups.lock_customers(customer_ids bigint[]) RETURNS void
 	AS 'MODULE_PATHNAME', 'cg_lock_customers' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION customer_groups.lock_customers(bigint[]) IS
@@ -2352,7 +2362,7 @@ $$;
 COMMENT ON FUNCTION customer_groups.leave_group() IS 'Trigger: members and attachments go with their group, and are written into the event log.';
 CREATE TRIGGER leave_group BEFORE DELETE ON customer_groups.groups
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.leave_group();
--- Attaching promotions to groups, and what is said of whom they are then open to.
+-- Attaching promotions to groups, and what is said of whom promotions are open to and what they cover.
 
 CREATE FUNCTION customer_groups.promotion_id_of(promotion_code text) RETURNS int
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -2504,11 +2514,11 @@ COMMENT ON FUNCTION customer_groups.set_group_discount(text, text, numeric, nume
 -- What is said, by whatever road it came about, once for each statement.
 
 CREATE FUNCTION customer_groups.promotions_now(ids int[])
-	RETURNS TABLE (code text, groups_only boolean, has_groups boolean, has_segments boolean)
+	RETURNS TABLE (code text, groups_only boolean, has_groups boolean, has_segments boolean, has_coverage boolean, has_stores boolean)
 	AS 'MODULE_PATHNAME', 'cg_promotions_now'
 	LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION customer_groups.promotions_now(int[]) IS
-	'Whether promotions are for groups only and attached to any group or segment at this moment, whatever the snapshot. No row for null.';
+	'Whether promotions are for groups only, attached to any group or segment, cover certain items, categories or brands, and are for certain stores at this moment, whatever the snapshot. No row for null.';
 
 CREATE FUNCTION customer_groups.say_of_promotions(codes text[], one text, many text, hint text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2559,7 +2569,23 @@ CREATE FUNCTION customer_groups.say_detached() RETURNS trigger
 DECLARE
 	ids int[] := ARRAY(SELECT DISTINCT o.promotion_id FROM old_rows o);
 BEGIN
-	IF TG_TABLE_NAME = 'promotion_segments' THEN
+	-- As for each promotion that is deleted.
+	IF ids = '{}' THEN
+		RETURN NULL;
+	END IF;
+	IF TG_TABLE_NAME = 'promotion_stores' THEN
+		PERFORM customer_groups.say_of_promotions(
+			ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p WHERE NOT p.has_stores ORDER BY p.code),
+			'is now for every store', 'are now for every store',
+			'Name the stores that it is for, or set active = false to end it.');
+		RETURN NULL;
+	ELSIF TG_TABLE_NAME NOT IN ('promotion_groups', 'promotion_segments') THEN
+		PERFORM customer_groups.say_of_promotions(
+			ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p WHERE NOT p.has_coverage ORDER BY p.code),
+			'now covers the whole assortment', 'now cover the whole assortment',
+			'Name what it covers, or set active = false to end it.');
+		RETURN NULL;
+	ELSIF TG_TABLE_NAME = 'promotion_segments' THEN
 		PERFORM customer_groups.say_of_promotions(
 			ARRAY(SELECT p.code FROM customer_groups.promotions_now(ids) p
 				  WHERE NOT p.groups_only AND NOT p.has_segments ORDER BY p.code),
@@ -2575,19 +2601,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION customer_groups.say_detached() IS
-	'Trigger: says of promotions detached from their last segment that they are open to everybody, and of those for groups only that are attached to nothing any more that they are open to nobody.';
-CREATE TRIGGER say_deleted AFTER DELETE ON customer_groups.promotion_groups
-	REFERENCING OLD TABLE AS old_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
-CREATE TRIGGER say_moved AFTER UPDATE ON customer_groups.promotion_groups
-	REFERENCING OLD TABLE AS old_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
-CREATE TRIGGER say_deleted AFTER DELETE ON customer_groups.promotion_segments
-	REFERENCING OLD TABLE AS old_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
-CREATE TRIGGER say_moved AFTER UPDATE ON customer_groups.promotion_segments
-	REFERENCING OLD TABLE AS old_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
+	'Trigger: says of promotions detached from their last segment that they are open to everybody, of those for groups only that are attached to nothing any more that they are open to nobody, and of those that name nothing any more that they cover the whole assortment, or are for every store.';
+DO $$
+DECLARE
+	name text;
+BEGIN
+	FOREACH name IN ARRAY '{promotion_groups,promotion_segments,promotion_items,promotion_categories,promotion_brands,promotion_stores}'::pg_catalog.text[]
+	LOOP
+		EXECUTE pg_catalog.format(
+			'CREATE TRIGGER say_deleted AFTER DELETE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
+				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
+			CREATE TRIGGER say_moved AFTER UPDATE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
+				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.say_detached();
+			CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.%1$I
+				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate()', name);
+	END LOOP;
+END
+$$;
 -- Recording priced sales and their refunds, safe to retry.
 --
 -- These functions act with the rights of their caller. They lock the customer
@@ -3339,16 +3369,6 @@ CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.promotions
 CREATE TRIGGER delete_attachments BEFORE DELETE ON customer_groups.stores
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.delete_attachments('group_store_pricing', 'store_id');
 
-CREATE FUNCTION customer_groups.delete_before_truncate() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	EXECUTE format('DELETE FROM customer_groups.%I', TG_TABLE_NAME);
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION customer_groups.delete_before_truncate() IS 'Trigger: what a TRUNCATE takes away is written into the event log as by DELETE.';
-
 DO $$
 DECLARE
 	source record;
@@ -3369,16 +3389,12 @@ BEGIN
 			CREATE TRIGGER log_delete AFTER DELETE ON customer_groups.%1$I REFERENCING OLD TABLE AS old_rows
 				FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.log_change(%2$L, %3$L, %4$L)',
 			source.name, source.subject, source.group_key, source.promotion_key);
-		-- TRUNCATE of groups is one of members too, which is refused.
-		IF source.name OPERATOR(pg_catalog.<>) 'groups' THEN
-			EXECUTE pg_catalog.format(
-				'CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.%I
-					FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate()',
-				source.name);
-		END IF;
 	END LOOP;
 END
 $$;
+-- Attachments have it already; TRUNCATE of groups is one of members too, which is refused.
+CREATE TRIGGER delete_before_truncate BEFORE TRUNCATE ON customer_groups.group_store_pricing
+	FOR EACH STATEMENT EXECUTE FUNCTION customer_groups.delete_before_truncate();
 
 CREATE FUNCTION customer_groups.purge_events(before timestamptz) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
