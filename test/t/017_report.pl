@@ -82,5 +82,18 @@ like($page, qr/<h3>$_<\/h3>/, "odd names: $_") for 'How they overlap', 'Size of 
 my $discount = $node->safe_psql('shop', q{SELECT to_char(sum(discount), 'FM999,990.00') FROM customer_groups.promotion_use});
 like($page, qr/<b>\Q$discount\E<\/b><span>Discount, USD</, 'odd names: the discount');
 
+# Long lists are cut off, and say so.
+unlike($page, qr/The first \d+ of/, 'odd names: nothing is cut off');
+$node->safe_psql('shop', q{
+	SET search_path = customer_groups;
+	INSERT INTO groups (name) SELECT 'Group ' || i FROM generate_series(1, 40) AS i;
+	INSERT INTO segments (name, rule) SELECT 'Segment ' || i, 'ALL' FROM generate_series(1, 30) AS i;
+	INSERT INTO customers (registered_at) SELECT now() - i * interval '1 month' FROM generate_series(1, 30) AS i;
+	INSERT INTO sales (customer_id, amount, sold_at) SELECT id, 1, registered_at FROM customers WHERE name IS NULL}, @$as_owner);
+$page = page('shop', 'long lists');
+my $groups = 0 + $node->safe_psql('shop', 'SELECT count(*) FROM customer_groups.groups', @$as_owner);
+like($page, qr/The first 30 of $_\./, "long lists: $_") for "$groups, by members", '32, by position';
+like($page, qr/The youngest 24 of 3[01]\./, 'long lists: cohorts');
+
 $node->stop;
 done_testing();
