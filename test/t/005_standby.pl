@@ -1,4 +1,5 @@
-# A hot standby answers every reading function and view as the primary does, writing nothing, and each session there follows replay.
+# A hot standby answers every reading function and view as the primary does, in parallel workers too, and
+# writes nothing; each session there follows replay.
 use strict;
 use warnings;
 
@@ -10,6 +11,7 @@ use Test::More;
 use Shop;
 
 my $primary = Shop::server('primary', allows_streaming => 1);
+$primary->append_conf('postgresql.conf', 'autovacuum = off');
 $primary->start;
 Shop::create($primary, 'shop');
 Shop::fill($primary, 'shop');
@@ -95,17 +97,23 @@ push @calls, map { "SELECT '$_', v::text FROM $_ AS v ORDER BY 2" } @views;
 sub same_answers
 {
 	my ($name) = @_;
-	my $there = Shop::Session->new($primary, 'shop');
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my (@differ, @failing);
 	follow();
+	my $there = Shop::Session->new($primary, 'shop');
+	my $in_workers = Shop::Session->new($standby, 'shop');
+	$in_workers->query('SET ' . ($standby->pg_version < 16 ? 'force_parallel_mode' : 'debug_parallel_query') . ' = on');
+	$_->query('\set SHOW_CONTEXT never') for $session, $in_workers, $there;
+	my $next_xid = $there->query('SELECT pg_snapshot_xmax(pg_current_snapshot())');
 	for my $call (@calls)
 	{
-		my ($got, $expected) = map { $_->query($call) =~ s/^psql:<stdin>:\d+: //gmr } $session, $there;
+		my ($got, $parallel, $expected) = map { $_->query($call) =~ s/^psql:<stdin>:\d+: //gmr } $session, $in_workers, $there;
 		push @differ, "$call\n  $got\n  instead of\n  $expected" if $got ne $expected;
+		push @differ, "$call\n  $parallel in a parallel worker\n  instead of\n  $expected" if $parallel ne $expected;
 		push @failing, "$call\n  $expected" if $expected =~ /ERROR/ && $call !~ /NULL::/;
 	}
-	$there->quit;
+	is($there->query('SELECT pg_snapshot_xmax(pg_current_snapshot())'), $next_xid, "$name: none writes, on the primary neither");
+	$_->quit for $there, $in_workers;
 	is(join("\n", @differ), '', "$name: all reading functions and views answer as on the primary");
 	is(join("\n", @failing), '', "$name: asked for what there is, none fails");
 	return;

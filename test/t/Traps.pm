@@ -70,7 +70,7 @@ sub names
 our $odd_settings = q{
 	SET standard_conforming_strings = off; SET escape_string_warning = off; SET transform_null_equals = on; SET array_nulls = off; SET quote_all_identifiers = on;
 	SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -15; SET bytea_output = 'escape'; SET timezone = 'Asia/Kathmandu';
-	SET check_function_bodies = off; SET default_toast_compression = 'pglz'; SET plpgsql.extra_warnings = 'all'; SET xmloption = 'document'; SET default_transaction_deferrable = on;
+	SET check_function_bodies = off; SET default_toast_compression = 'pglz'; SET plpgsql.extra_warnings = 'all'; SET plpgsql.extra_errors = 'all'; SET plan_cache_mode = 'force_generic_plan'; SET xmloption = 'document'; SET default_transaction_deferrable = on;
 };
 
 1;
