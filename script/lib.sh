@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # What script/test, script/demo, script/bench and .ci/run share; sourced by them, it needs bash.
 #
-#   setup [test] [clang] [chart]   finds PostgreSQL and the tools, installs what is missing (Debian, Ubuntu)
+#   setup [test] [clang] [valgrind] [chart]
+#                            finds PostgreSQL and the tools, installs what is missing (Debian, Ubuntu)
 #   copy_tree DIR            copies the sources into the new folder DIR, from now on $src
 #   compile ARGUMENT...      runs make in $src
 #   build                    compiles a copy of the tree and installs it for start_cluster
@@ -12,7 +13,8 @@
 # exit, $bindir the server's programs, and PGHOST, PGPORT, PGUSER and PGDATABASE lead to the server.
 # The server listens on a socket inside $work only, so that others on the machine are not met.
 # PG_CONFIG chooses the server version; the highest installed one is the default.
-# SERVER_PRELOAD is a library that servers are to be started with (LD_PRELOAD).
+# SERVER_PRELOAD is a library that servers are to be started with (LD_PRELOAD), SERVER_PROGRAM a program
+# in place of postgres.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # For TAP tests, which run in a copy of the tree and look for data beside the tree itself.
@@ -147,6 +149,12 @@ missing_packages()
 	esac
 	case " $* " in *' chart '*)
 		command -v gnuplot >/dev/null || echo gnuplot-nox
+	esac
+	case " $* " in *' valgrind '*)
+		command -v valgrind >/dev/null || echo valgrind
+		command -v dpkg-source >/dev/null || echo dpkg-dev
+		command -v pkg-config >/dev/null || echo pkg-config
+		[ -e /usr/include/unicode/ucol.h ] || echo libicu-dev
 	esac
 	case " $* " in *' test '*)
 		[ -e "$sharedir/extension/pgtap.control" ] || echo "postgresql-$v-pgtap"
@@ -351,7 +359,8 @@ start_cluster()
 
 start_server()
 {
-	as_server env ${SERVER_PRELOAD:+"LD_PRELOAD=$SERVER_PRELOAD"} pg_ctl -s -w -t 60 -D "$work/data" -l "$work/log/server.log" start </dev/null >/dev/null || {
+	as_server env ${SERVER_PRELOAD:+"LD_PRELOAD=$SERVER_PRELOAD"} pg_ctl ${SERVER_PROGRAM:+-p "$SERVER_PROGRAM"} -s -w -t 60 \
+		-D "$work/data" -l "$work/log/server.log" start </dev/null >/dev/null || {
 		tail -n 20 "$work/log/server.log" >&2
 		die "the server did not start"
 	}
