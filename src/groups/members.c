@@ -728,6 +728,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	CommandId          command = GetActiveSnapshot()->curcid;
 	int64             *customers;
 	int                ncustomers;
+	CgTracking         tracking;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -776,13 +777,15 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	check_level(&before, &after);
 	cg_become_owner(CG_MEMBERS, &saved);
 	customers = list_customers(&before, &after, &ncustomers);
-	cg_track_before(customers, ncustomers, command);
-	tiers = cg_copy_tiers();
+	cg_track_begin(&tracking);
+	cg_track_before(&tracking, customers, ncustomers, command);
+	tiers = cg_copy_tiers(tracking.snapshot);
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
 	write_events(&events);
 	write_moves(moves, nmoves);
 	leave_tiers(&tiers, lost, nlost);
-	cg_track_after(customers, ncustomers, CG_DEPENDS_MEMBERS);
+	cg_track_after(&tracking, customers, ncustomers, CG_DEPENDS_MEMBERS);
+	cg_track_end(&tracking);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_MEMBERS, after.restored);

@@ -97,14 +97,13 @@ cg_definitions(Snapshot snapshot)
 }
 
 /*
- * The tiers as they are now, whatever the isolation level, in the current memory
- * context: for code that runs statements, whose triggers may ask the cache for
- * another snapshot.
+ * The tiers that a snapshot would read, in the current memory context: for code
+ * that runs statements, whose triggers may ask the cache for another snapshot.
  */
 CgTiers
-cg_copy_tiers(void)
+cg_copy_tiers(Snapshot snapshot)
 {
-	const CgDefinitions *now = cg_definitions(GetLatestSnapshot());
+	const CgDefinitions *now = cg_definitions(snapshot);
 	CgTiers              result;
 
 	result.timezone = now->settings.timezone;

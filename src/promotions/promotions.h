@@ -84,7 +84,7 @@ typedef struct CgTiers
 } CgTiers;
 
 extern const CgDefinitions *cg_definitions(Snapshot snapshot);
-extern CgTiers              cg_copy_tiers(void);
+extern CgTiers              cg_copy_tiers(Snapshot snapshot);
 extern const CgStore       *cg_find_store(int32 id);
 extern const CgGroup       *cg_find_group(int32 id);
 extern bool cg_group_counts(const CgGroup *group, const int32 *store_id, DateADT day);

@@ -75,6 +75,16 @@ static struct
 	} keys[2 * MAX_KEYS];
 } left;
 
+/* The stamps that were last read: see seen_stamps(). */
+static struct
+{
+	CgSnapshotKey snapshot;
+	uint64        sources; /* cg_source_changes() */
+	MemoryContext context;
+	int           nstamps;
+	CgStamp      *stamps;
+} seen;
+
 static void
 count_subxact_aborts(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid,
 					 void *arg)
@@ -200,9 +210,7 @@ stamp_from_slot(TupleTableSlot *slot, CgStamp *stamp)
 		stamp->nfolded = cg_array_elements(datum, &stamp->folded);
 }
 
-/*
- * Reads the stamps that a snapshot sees, ascending, into the current context.
- */
+/* Reads the stamps that a snapshot sees, ascending, into the current context. */
 static CgStamp *
 read_stamps(Snapshot snapshot, int *nstamps)
 {
@@ -234,6 +242,32 @@ read_stamps(Snapshot snapshot, int *nstamps)
 		qsort(stamps, n, sizeof(CgStamp), compare_stamps);
 	*nstamps = n;
 	return stamps;
+}
+
+/*
+ * The stamps that a snapshot sees, ascending.  The last answer is kept, as several
+ * caches ask for one snapshot; it is good until the next call.
+ */
+static const CgStamp *
+seen_stamps(Snapshot snapshot, uint64 sources, int *nstamps)
+{
+	if (seen.sources != sources || !same_snapshot(&seen.snapshot, snapshot))
+	{
+		MemoryContext caller;
+
+		seen.snapshot.lxid = 0;
+		if (seen.context == NULL)
+			seen.context = AllocSetContextCreate(CacheMemoryContext, "customer_groups stamps seen",
+												 ALLOCSET_DEFAULT_SIZES);
+		MemoryContextReset(seen.context);
+		caller = MemoryContextSwitchTo(seen.context);
+		seen.stamps = read_stamps(snapshot, &seen.nstamps);
+		MemoryContextSwitchTo(caller);
+		seen.sources = sources;
+		remember_snapshot(&seen.snapshot, snapshot);
+	}
+	*nstamps = seen.nstamps;
+	return seen.stamps;
 }
 
 static bool
@@ -364,15 +398,15 @@ know_stamps(CgCache *cache, const CgStamp *stamps, int nstamps)
 void
 cg_cache_validate(CgCache *cache, Snapshot snapshot)
 {
-	MemoryContext scratch;
-	MemoryContext caller;
-	CgStamp      *stamps;
-	int           nstamps;
-	Changes      *changes;
-	bool          everything;
-	bool          something = false;
-	int           nkinds = strlen(cache->kinds);
-	uint64        sources;
+	MemoryContext  scratch;
+	MemoryContext  caller;
+	const CgStamp *stamps;
+	int            nstamps;
+	Changes       *changes;
+	bool           everything;
+	bool           something = false;
+	int            nkinds = strlen(cache->kinds);
+	uint64         sources;
 
 	if (cache->loaded && cache->sources == cg_source_changes() &&
 		same_snapshot(&cache->snapshot, snapshot))
@@ -394,21 +428,29 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 		cache->loaded = false;
 		cache->for_one_snapshot = !sees_all_committed(snapshot);
 	}
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "customer_groups stamps seen",
-									ALLOCSET_DEFAULT_SIZES);
-	caller = MemoryContextSwitchTo(scratch);
+	stamps = seen_stamps(snapshot, sources, &nstamps);
+	if (cache->loaded && same_stamps(cache, stamps, nstamps))
+	{
+		remember_snapshot(&cache->snapshot, snapshot);
+		cache->sources = sources;
+		PopActiveSnapshot();
+		return;
+	}
 
-	stamps = read_stamps(snapshot, &nstamps);
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "customer_groups stamps compared",
+									ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(scratch);
 	changes = palloc0(nkinds * sizeof(Changes));
 	everything = !cache->loaded || !compare_with_known(cache, stamps, nstamps, changes);
 	for (int i = 0; i < nkinds; i++)
 		something = something || changes[i].all || changes[i].nkeys > 0;
+	cache->loaded = false;
+	know_stamps(cache, stamps, nstamps);
 
 	if (everything || something)
 	{
 		CgUser saved;
 
-		cache->loaded = false;
 		cg_become_owner(CG_CACHE_STAMPS, &saved);
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
@@ -427,11 +469,6 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 				}
 		SPI_finish();
 		cg_restore_user(&saved);
-	}
-	if (everything || !same_stamps(cache, stamps, nstamps))
-	{
-		cache->loaded = false;
-		know_stamps(cache, stamps, nstamps);
 	}
 	remember_snapshot(&cache->snapshot, snapshot);
 	cache->sources = sources;

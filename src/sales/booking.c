@@ -213,6 +213,7 @@ book_customer(CgFactsWriter *writer, const Booking *booking, bool deleted, CgTie
 		Datum value = Int64GetDatum(booking->customer_id);
 
 		cg_execute(&update_visit_times, &value, NULL);
+		writer->last = NULL;
 	}
 	return true;
 }
@@ -239,6 +240,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	int               nbooked = 0;
 	uint64            restored = 0;
 	CgFactsWriter     writer;
+	CgTracking        tracking;
 	CgUser            saved;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
@@ -266,6 +268,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	customers = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(int64));
 	cg_become_owner(CG_SALES, &saved);
 	cg_tracking_lock();
+	/* No group becomes a tier or ceases to be one from here on: see groups_changed. */
+	table_close(cg_table_open(CG_MEMBERS, RowExclusiveLock), NoLock);
 	cg_facts_begin(&writer);
 	for (int i = 0; i < n; i++)
 	{
@@ -274,9 +278,14 @@ cg_book_sales(PG_FUNCTION_ARGS)
 			customers[nbooked++] = sorted[i]->customer_id;
 	}
 	cg_facts_end(&writer);
-	cg_track_before(customers, nbooked, command);
-	cg_upgrade_tiers(cases, nbooked);
-	cg_track_after(customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
+	cg_track_begin(&tracking);
+	if (nbooked == 1)
+		tracking.facts = writer.last;
+	cg_track_before(&tracking, customers, nbooked, command);
+	cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
+	cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
+	cg_track_end(&tracking);
+	cg_facts_free(&writer);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_SALES, restored);

@@ -248,6 +248,7 @@ cg_customers_changed(PG_FUNCTION_ARGS)
 	int          n;
 	int          njudged = 0;
 	uint64       restored = 0;
+	CgTracking   tracking;
 	CgUser       saved;
 
 	if (trigdata->tg_newtable == NULL || (!insert && trigdata->tg_oldtable == NULL))
@@ -289,8 +290,10 @@ cg_customers_changed(PG_FUNCTION_ARGS)
 			cg_execute(insert ? &insert_facts : &update_facts, records[i].values, records[i].nulls);
 		judged[njudged++] = records[i].id;
 	}
-	cg_track_before(judged, njudged, command);
-	cg_track_after(judged, njudged, insert ? CG_DEPENDS_ALL : CG_DEPENDS_RECORD);
+	cg_track_begin(&tracking);
+	cg_track_before(&tracking, judged, njudged, command);
+	cg_track_after(&tracking, judged, njudged, insert ? CG_DEPENDS_ALL : CG_DEPENDS_RECORD);
+	cg_track_end(&tracking);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_CUSTOMERS, restored);

@@ -304,9 +304,16 @@ execute_change(const CgFactsChange *change, CgFacts *facts)
 bool
 cg_facts_add(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts)
 {
-	return (writer->direct && change_row(writer, change, facts)) || execute_change(change, facts);
+	if (writer->direct && change_row(writer, change, facts))
+	{
+		writer->last = writer->row;
+		return true;
+	}
+	writer->last = NULL;
+	return execute_change(change, facts);
 }
 
+/* Lets go of what was held to change rows; the last row stays. */
 void
 cg_facts_end(CgFactsWriter *writer)
 {
@@ -320,9 +327,13 @@ cg_facts_end(CgFactsWriter *writer)
 	if (writer->locked != NULL)
 		ExecDropSingleTupleTableSlot(writer->locked);
 	if (writer->direct)
-	{
-		ExecDropSingleTupleTableSlot(writer->row);
 		PopActiveSnapshot();
-	}
 	table_close(writer->rel, NoLock);
+}
+
+void
+cg_facts_free(CgFactsWriter *writer)
+{
+	if (writer->row != NULL)
+		ExecDropSingleTupleTableSlot(writer->row);
 }

@@ -43,7 +43,8 @@ typedef struct CgFactsWriter
 	bool            direct; /* past the executor */
 	bool            scanning;
 	CgScan          scan;
-	TupleTableSlot *row;    /* as it has been written */
+	TupleTableSlot *last;   /* row that was written; NULL: it is not known */
+	TupleTableSlot *row;    /* where it is */
 	TupleTableSlot *locked; /* a version that somebody else has made meanwhile */
 	Datum          *values;
 	bool           *nulls;
@@ -54,5 +55,6 @@ typedef struct CgFactsWriter
 extern void cg_facts_begin(CgFactsWriter *writer);
 extern bool cg_facts_add(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts);
 extern void cg_facts_end(CgFactsWriter *writer);
+extern void cg_facts_free(CgFactsWriter *writer);
 
 #endif

@@ -102,6 +102,7 @@ cg_lines_changed(PG_FUNCTION_ARGS)
 	CommandId    command = GetActiveSnapshot()->curcid;
 	TupleDesc    desc = RelationGetDescr(trigdata->tg_relation);
 	Customers    customers = {0};
+	CgTracking   tracking;
 	CgUser       saved;
 
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
@@ -123,8 +124,10 @@ cg_lines_changed(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		(void) cg_lock_customer(customers.ids[i]);
 	}
-	cg_track_before(customers.ids, customers.n, command);
-	cg_track_after(customers.ids, customers.n, CG_DEPENDS_LINES);
+	cg_track_begin(&tracking);
+	cg_track_before(&tracking, customers.ids, customers.n, command);
+	cg_track_after(&tracking, customers.ids, customers.n, CG_DEPENDS_LINES);
+	cg_track_end(&tracking);
 	cg_restore_user(&saved);
 	SPI_finish();
 	cg_warn_restored(CG_SALE_LINES, customers.restored);

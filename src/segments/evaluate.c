@@ -93,6 +93,8 @@ struct CgEvaluation
 	bool        has_time[CG_METRIC_LAST_VISIT - CG_METRIC_REGISTERED + 1];
 	bool        has_birth_date;
 	DateADT     birth_date;
+	bool        is_tracked; /* up to tracked_on */
+	DateADT     tracked_on;
 
 	/* Of the customer, read when first needed. */
 	bool      groups_read;
@@ -300,7 +302,7 @@ has_birthday(const CgEvaluation *evaluation, const CgRuleNode *node)
  */
 
 static void
-read_facts(CgEvaluation *evaluation)
+read_facts(CgEvaluation *evaluation, TupleTableSlot *slot)
 {
 	static const struct
 	{
@@ -313,25 +315,28 @@ read_facts(CgEvaluation *evaluation)
 				  {CG_METRIC_NO_SHOWS, CG_CUSTOMER_FACTS_NO_SHOWS}};
 	static const int times[] = {CG_CUSTOMER_FACTS_REGISTERED_AT, CG_CUSTOMER_FACTS_FIRST_VISIT_AT,
 								CG_CUSTOMER_FACTS_LAST_VISIT_AT};
-	CgScan          *scan = &evaluation->facts;
 	bool             isnull;
 
 	for (int i = 0; i < (int) lengthof(counts); i++)
 	{
 		evaluation->counts[counts[i].metric] = DatumGetInt64(
-			cg_scan_get(scan, counts[i].column, &isnull));
+			slot_getattr(slot, cg_attnum(CG_CUSTOMER_FACTS, counts[i].column), &isnull));
 		evaluation->numbers[counts[i].metric] = NULL;
 	}
 	evaluation->numbers[CG_METRIC_NET_SALES] = DatumGetNumericCopy(
-		cg_scan_get(scan, CG_CUSTOMER_FACTS_NET_SALES, &isnull));
+		slot_getattr(slot, cg_attnum(CG_CUSTOMER_FACTS, CG_CUSTOMER_FACTS_NET_SALES), &isnull));
 	for (int i = 0; i < (int) lengthof(times); i++)
 	{
-		evaluation->times[i] = DatumGetTimestampTz(cg_scan_get(scan, times[i], &isnull));
+		evaluation->times[i] = DatumGetTimestampTz(
+			slot_getattr(slot, cg_attnum(CG_CUSTOMER_FACTS, times[i]), &isnull));
 		evaluation->has_time[i] = !isnull;
 	}
 	evaluation->birth_date = DatumGetDateADT(
-		cg_scan_get(scan, CG_CUSTOMER_FACTS_BIRTH_DATE, &isnull));
+		slot_getattr(slot, cg_attnum(CG_CUSTOMER_FACTS, CG_CUSTOMER_FACTS_BIRTH_DATE), &isnull));
 	evaluation->has_birth_date = !isnull;
+	evaluation->tracked_on = DatumGetDateADT(
+		slot_getattr(slot, cg_attnum(CG_CUSTOMER_FACTS, CG_CUSTOMER_FACTS_TRACKED_ON), &isnull));
+	evaluation->is_tracked = !isnull;
 }
 
 static void
@@ -882,11 +887,17 @@ cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id)
 	evaluation->scanning = true;
 	found = cg_scan_next(&evaluation->facts);
 	MemoryContextSwitchTo(caller);
-	if (!found)
-		return false;
+	if (found)
+		cg_evaluation_take(evaluation, customer_id, evaluation->facts.slot);
+	return found;
+}
 
+/* Goes on to a customer whose facts row is at hand. */
+void
+cg_evaluation_take(CgEvaluation *evaluation, int64 customer_id, TupleTableSlot *facts)
+{
 	evaluation->customer_id = customer_id;
-	read_facts(evaluation);
+	read_facts(evaluation, facts);
 	memset(evaluation->answers, NOT_ASKED, evaluation->segments->n);
 	evaluation->groups_read = evaluation->sales_read = evaluation->lines_read = false;
 	evaluation->items_read = evaluation->categories_read = false;
@@ -896,7 +907,6 @@ cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id)
 	evaluation->lines = NULL;
 	evaluation->items = NULL;
 	evaluation->attributes = NULL;
-	return true;
 }
 
 /* Goes on to a customer; raises 02000 when there is none of that id. */
@@ -913,10 +923,8 @@ cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id)
 bool
 cg_evaluation_tracked_on(CgEvaluation *evaluation, DateADT *day)
 {
-	bool isnull;
-
-	*day = DatumGetDateADT(cg_scan_get(&evaluation->facts, CG_CUSTOMER_FACTS_TRACKED_ON, &isnull));
-	return !isnull;
+	*day = evaluation->tracked_on;
+	return evaluation->is_tracked;
 }
 
 /* Asks about another day from here on, of the same customer. */

@@ -504,6 +504,7 @@ fill_batch(int64 **last, int batch_size)
 	Datum              values[2];
 	int64             *customers;
 	int                n;
+	CgTracking         tracking;
 	CgUser             saved;
 
 	cg_become_owner(CG_CUSTOMER_FACTS, &saved);
@@ -521,8 +522,10 @@ fill_batch(int64 **last, int batch_size)
 			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
-	cg_track_before(customers, n, GetCurrentCommandId(false));
-	cg_track_after(customers, n, 0);
+	cg_track_begin(&tracking);
+	cg_track_before(&tracking, customers, n, GetCurrentCommandId(false));
+	cg_track_after(&tracking, customers, n, 0);
+	cg_track_end(&tracking);
 	cg_restore_user(&saved);
 	if (n > 0)
 		last_id = customers[n - 1];
@@ -537,10 +540,11 @@ PG_FUNCTION_INFO_V1(cg_track_customers);
 Datum
 cg_track_customers(PG_FUNCTION_ARGS)
 {
-	Datum *elements;
-	int    n;
-	int64 *customers;
-	CgUser saved;
+	Datum     *elements;
+	int        n;
+	int64     *customers;
+	CgTracking tracking;
+	CgUser     saved;
 
 	CG_STRICT();
 	n = cg_array_elements(PG_GETARG_DATUM(0), &elements);
@@ -551,8 +555,10 @@ cg_track_customers(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	cg_become_owner(CG_CUSTOMER_FACTS, &saved);
-	cg_track_before(customers, n, GetCurrentCommandId(false));
-	cg_track_after(customers, n, CG_DEPENDS_ALL);
+	cg_track_begin(&tracking);
+	cg_track_before(&tracking, customers, n, GetCurrentCommandId(false));
+	cg_track_after(&tracking, customers, n, CG_DEPENDS_ALL);
+	cg_track_end(&tracking);
 	cg_restore_user(&saved);
 	SPI_finish();
 	PG_RETURN_VOID();

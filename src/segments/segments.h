@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "executor/tuptable.h"
 #include "utils/date.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
@@ -24,11 +25,12 @@ typedef struct CgEvaluation CgEvaluation;
 extern CgEvaluation *cg_evaluation_begin(TimestampTz at, Snapshot snapshot);
 extern void          cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id);
 extern bool          cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id);
-extern bool          cg_evaluation_tracked_on(CgEvaluation *evaluation, DateADT *day);
-extern void          cg_evaluation_move(CgEvaluation *evaluation, DateADT day);
-extern bool          cg_evaluation_in_segment(CgEvaluation *evaluation, int32 segment_id);
-extern bool          cg_evaluation_fulfils(CgEvaluation *evaluation, const SegmentRule *rule);
-extern void          cg_evaluation_end(CgEvaluation *evaluation);
+extern void cg_evaluation_take(CgEvaluation *evaluation, int64 customer_id, TupleTableSlot *facts);
+extern bool cg_evaluation_tracked_on(CgEvaluation *evaluation, DateADT *day);
+extern void cg_evaluation_move(CgEvaluation *evaluation, DateADT day);
+extern bool cg_evaluation_in_segment(CgEvaluation *evaluation, int32 segment_id);
+extern bool cg_evaluation_fulfils(CgEvaluation *evaluation, const SegmentRule *rule);
+extern void cg_evaluation_end(CgEvaluation *evaluation);
 extern bool cg_is_birthday(const CgRuleNode *node, DateADT today, int birth_month, int birth_day);
 
 /* segment_cache.c */

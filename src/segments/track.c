@@ -140,10 +140,11 @@ cg_tracking_lock(void)
 
 /*
  * The day of tracking, by the clock and by what a snapshot reads; also the day
- * that all customers have reached, if any.
+ * that all customers have reached, if any, and whether this transaction has
+ * brought them there.
  */
 DateADT
-cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
+cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on, bool *own)
 {
 	pg_tz  *timezone = cg_definitions(snapshot)->settings.timezone;
 	DateADT today = cg_day_of(GetCurrentTimestamp(), timezone);
@@ -157,21 +158,49 @@ cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
 
 		*reached_on = DatumGetDateADT(cg_scan_get(&scan, CG_SEGMENT_TRACKING_REACHED_ON, &isnull));
 		today = Max(today, *reached_on);
+		if (own != NULL)
+			*own = cg_scan_is_own(&scan);
 	}
 	cg_scan_end(&scan);
 	return today;
 }
 
 /*
- * Begins to judge customers under the latest snapshot, or under the state before
- * a command; false, with nothing to end, when no segment is tracked.
+ * Begins to track what a statement has changed.  The customers must be locked.
+ * What is found out here is good until this transaction writes again.
+ */
+void
+cg_track_begin(CgTracking *tracking)
+{
+	memset(tracking, 0, sizeof(CgTracking));
+	CommandCounterIncrement();
+	tracking->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	tracking->command = tracking->snapshot->curcid;
+	if (cg_segments(tracking->snapshot)->ntracked > 0)
+	{
+		bool own = true;
+
+		tracking->today = cg_tracking_today(tracking->snapshot, &tracking->reached,
+											&tracking->reached_on, &own);
+		tracking->has_today = !own;
+	}
+}
+
+void
+cg_track_end(CgTracking *tracking)
+{
+	UnregisterSnapshot(tracking->snapshot);
+}
+
+/*
+ * Begins to judge customers, by the present state or by that before a command;
+ * false, with nothing to end, when no segment is tracked.
  */
 static bool
-begin_tracking(Tracker *tracker, const CommandId *command)
+begin_tracking(Tracker *tracker, const CgTracking *tracking, const CommandId *command)
 {
 	memset(tracker, 0, sizeof(Tracker));
-	CommandCounterIncrement();
-	PushCopiedSnapshot(GetLatestSnapshot());
+	PushCopiedSnapshot(tracking->snapshot);
 	tracker->snapshot = GetActiveSnapshot();
 	if (command != NULL)
 		tracker->snapshot->curcid = *command;
@@ -181,7 +210,12 @@ begin_tracking(Tracker *tracker, const CommandId *command)
 		PopActiveSnapshot();
 		return false;
 	}
-	tracker->today = cg_tracking_today(tracker->snapshot, &tracker->reached, &tracker->reached_on);
+	tracker->today = tracking->today;
+	tracker->reached = tracking->reached;
+	tracker->reached_on = tracking->reached_on;
+	if (!tracking->has_today)
+		tracker->today = cg_tracking_today(tracker->snapshot, &tracker->reached,
+										   &tracker->reached_on, NULL);
 	tracker->timezone = cg_definitions(tracker->snapshot)->settings.timezone;
 	return true;
 }
@@ -200,11 +234,11 @@ begin_customers(Tracker *tracker)
 }
 
 /*
- * Goes on to a customer and reads what is stored of it; false when it is not
- * there.  Ends in the customer's memory context; finish_customer() leaves it.
+ * Goes on to a customer and reads what is stored of it, but for the facts row if
+ * it is given; false when it is not there.  Ends in the customer's memory context; finish_customer() leaves it.
  */
 static bool
-begin_customer(Tracker *tracker, int64 customer_id)
+begin_customer(Tracker *tracker, int64 customer_id, TupleTableSlot *facts)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (tracker->scanning)
@@ -225,7 +259,9 @@ begin_customer(Tracker *tracker, int64 customer_id)
 			tracker->is_in[place] = true;
 	}
 	MemoryContextSwitchTo(tracker->context);
-	if (cg_evaluation_find(tracker->evaluation, customer_id))
+	if (facts != NULL)
+		cg_evaluation_take(tracker->evaluation, customer_id, facts);
+	if (facts != NULL || cg_evaluation_find(tracker->evaluation, customer_id))
 		return true;
 	MemoryContextSwitchTo(tracker->caller);
 	return false;
@@ -447,14 +483,16 @@ any_depends_on_day(const CgSegments *segments)
  * advance_segments() has reached today.
  */
 void
-cg_track_before(const int64 *customers, int n, CommandId command)
+cg_track_before(CgTracking *tracking, const int64 *customers, int n, CommandId command)
 {
 	Tracker tracker;
 	Datum  *behind;
 	int     nbehind = 0;
 	DateADT today;
 
-	if (n == 0 || !begin_tracking(&tracker, &command))
+	if (n == 0 ||
+		(tracking->has_today && tracking->reached && tracking->reached_on >= tracking->today) ||
+		!begin_tracking(&tracker, tracking, &command))
 		return;
 	if (!any_depends_on_day(tracker.segments) ||
 		(tracker.reached && tracker.reached_on >= tracker.today))
@@ -469,7 +507,7 @@ cg_track_before(const int64 *customers, int n, CommandId command)
 	{
 		DateADT day;
 
-		if (begin_customer(&tracker, customers[i]))
+		if (begin_customer(&tracker, customers[i], NULL))
 		{
 			bool reached = reached_by(&tracker, &day);
 
@@ -505,12 +543,20 @@ cg_track_before(const int64 *customers, int n, CommandId command)
  * these have changed.  Their facts rows must be locked.
  */
 void
-cg_track_after(const int64 *customers, int n, uint32 parts)
+cg_track_after(CgTracking *tracking, const int64 *customers, int n, uint32 parts)
 {
 	Tracker     tracker;
 	TimestampTz now;
 
-	if (n == 0 || !begin_tracking(&tracker, NULL))
+	if (n == 0)
+		return;
+	CommandCounterIncrement();
+	if (GetCurrentCommandId(false) != tracking->command)
+	{
+		cg_track_end(tracking);
+		cg_track_begin(tracking);
+	}
+	if (!begin_tracking(&tracker, tracking, NULL))
 		return;
 	begin_customers(&tracker);
 	now = GetCurrentTimestamp();
@@ -518,7 +564,7 @@ cg_track_after(const int64 *customers, int n, uint32 parts)
 	{
 		DateADT day;
 
-		if (!begin_customer(&tracker, customers[i]))
+		if (!begin_customer(&tracker, customers[i], tracking->facts))
 			continue;
 		/* Today may be over since, or another time zone may have set it back. */
 		if (!reached_by(&tracker, &day))
@@ -537,14 +583,20 @@ cg_track_after(const int64 *customers, int n, uint32 parts)
 int64
 cg_track_turns(const CgTurn *turns, int n)
 {
-	Tracker tracker;
-	bool    found = false;
-	bool    reached = false;
-	DateADT reached_on = 0;
+	CgTracking tracking;
+	Tracker    tracker;
+	int64      written = 0;
+	bool       found = false;
+	bool       reached = false;
+	DateADT    reached_on = 0;
 
-	if (n == 0 || !begin_tracking(&tracker, NULL))
+	if (n == 0)
 		return 0;
-	begin_customers(&tracker);
+	cg_track_begin(&tracking);
+	if (!begin_tracking(&tracker, &tracking, NULL))
+		n = 0;
+	else
+		begin_customers(&tracker);
 	for (int i = 0; i < n; i++)
 	{
 		const CgTurn *turn = &turns[i];
@@ -553,7 +605,7 @@ cg_track_turns(const CgTurn *turns, int n)
 		{
 			if (found)
 				finish_customer(&tracker);
-			found = begin_customer(&tracker, turn->customer_id);
+			found = begin_customer(&tracker, turn->customer_id, NULL);
 			if (found)
 				reached = reached_by(&tracker, &reached_on);
 		}
@@ -563,5 +615,8 @@ cg_track_turns(const CgTurn *turns, int n)
 	}
 	if (found)
 		finish_customer(&tracker);
-	return end_tracking(&tracker);
+	if (n > 0)
+		written = end_tracking(&tracker);
+	cg_track_end(&tracking);
+	return written;
 }

@@ -7,15 +7,29 @@
 
 #include "postgres.h"
 
+#include "executor/tuptable.h"
 #include "utils/date.h"
 
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 
-/* track.c */
+/* track.c: what a statement has changed is tracked between begin and end. */
+typedef struct CgTracking
+{
+	Snapshot        snapshot; /* of all that was committed when it began */
+	CommandId       command;
+	bool            has_today; /* what follows is known, and was so before the statement */
+	DateADT         today;
+	bool            reached; /* reached_on is set */
+	DateADT         reached_on;
+	TupleTableSlot *facts; /* the facts row of the only customer, where it is at hand */
+} CgTracking;
+
 extern void cg_tracking_lock(void);
-extern void cg_track_before(const int64 *customers, int n, CommandId command);
-extern void cg_track_after(const int64 *customers, int n, uint32 parts);
+extern void cg_track_begin(CgTracking *tracking);
+extern void cg_track_before(CgTracking *tracking, const int64 *customers, int n, CommandId command);
+extern void cg_track_after(CgTracking *tracking, const int64 *customers, int n, uint32 parts);
+extern void cg_track_end(CgTracking *tracking);
 
 /* A day on which the answers about a customer may change. */
 typedef struct CgTurn
@@ -25,7 +39,7 @@ typedef struct CgTurn
 } CgTurn;
 
 extern int64   cg_track_turns(const CgTurn *turns, int n);
-extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on);
+extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on, bool *own);
 
 /* turns.c */
 extern char *cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions,

@@ -211,7 +211,7 @@ check_arguments(FunctionCallInfo fcinfo)
 static void
 begin_review(Review *review, Datum ladder, TimestampTz at)
 {
-	CgTiers       tiers = cg_copy_tiers();
+	CgTiers       tiers = cg_copy_tiers(GetLatestSnapshot());
 	char         *code = TextDatumGetCString(ladder);
 	DateADT       day = cg_day_of(at, tiers.timezone);
 	const CgTier *any = NULL;

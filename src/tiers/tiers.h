@@ -11,6 +11,7 @@
 #include "pgtime.h"
 #include "utils/date.h"
 #include "utils/numeric.h"
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
 #include "promotions/promotions.h"
@@ -26,7 +27,7 @@ typedef struct CgTierCase
 	TimestampTz latest; /* sold_at of the latest sale touched */
 } CgTierCase;
 
-extern void cg_upgrade_tiers(const CgTierCase *cases, int n);
+extern void cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot);
 
 /*
  * A move that the engine makes on a ladder: up to a tier, or down to a lower one

@@ -5,11 +5,12 @@
  * On each ladder the customer goes to the highest tier in effect whose threshold
  * the ladder's measure has reached, if that is higher than the present one; who
  * has no sale has reached none, not even a threshold of 0.  The measure is that
- * of the day of the latest sale touched, effect that of today.  A present tier that is out of its dates, or whose membership is not valid today,
- * counts as none.  The caller holds the customers' facts rows, so that no booking
- * and no new membership of theirs comes between; tiers are read under the
- * latest snapshot at every isolation level, and no group becomes or ceases to be
- * one meanwhile.
+ * of the day of the latest sale touched, effect that of today.  A present tier that
+ * is out of its dates, or whose membership is not valid today, counts as none.
+ *
+ * The caller holds the customers' facts rows, so that no booking
+ * and no new membership of theirs comes between, and members, so that no group
+ * becomes or ceases to be a tier meanwhile (see groups_changed).
  *
  * The lower membership is replaced, and the events are written, by the trigger
  * on members: see moves.c.
@@ -18,10 +19,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/snapmgr.h"
@@ -30,26 +28,6 @@
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"
-
-/* A tier that a customer holds. */
-typedef struct Held
-{
-	int64 customer_id;
-	int32 group_id;
-	bool  valid; /* the membership is, today */
-} Held;
-
-static CgStatement select_held = {
-	.generic = true,
-	.sql = "SELECT customer_id, group_id, "
-		   "	coalesce(valid_from OPERATOR(pg_catalog.<=) $3, true) "
-		   "		AND coalesce(valid_until OPERATOR(pg_catalog.>=) $3, true) "
-		   "FROM customer_groups.members "
-		   "WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1) "
-		   "	AND group_id OPERATOR(pg_catalog.=) ANY ($2) "
-		   "ORDER BY customer_id",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, DATEOID},
-	.restypes = {INT8OID, INT4OID, BOOLOID}};
 
 /*
  * Finds the tiers that a customer has earned, one on each ladder at most.
@@ -89,96 +67,82 @@ find_earned(const CgTierCase *tier_case, const CgTiers *tiers, DateADT today, Cg
 	return n;
 }
 
-static int
-compare_held(const void *a, const void *b)
+/* Looks memberships up, of one customer after the other. */
+typedef struct Memberships
 {
-	int64 x = ((const Held *) a)->customer_id;
-	int64 y = ((const Held *) b)->customer_id;
+	Snapshot snapshot;
+	bool     scanning;
+	CgScan   scan;
+} Memberships;
 
-	return (x > y) - (x < y);
+/* Goes on to the next membership of a customer that is valid today; false when there is none. */
+static bool
+next_group(Memberships *memberships, DateADT today, int32 *group_id)
+{
+	while (cg_scan_next(&memberships->scan))
+	{
+		bool  isnull;
+		Datum day = cg_scan_get(&memberships->scan, CG_MEMBERS_VALID_FROM, &isnull);
+
+		if (!isnull && DatumGetDateADT(day) > today)
+			continue;
+		day = cg_scan_get(&memberships->scan, CG_MEMBERS_VALID_UNTIL, &isnull);
+		if (!isnull && DatumGetDateADT(day) < today)
+			continue;
+		*group_id = DatumGetInt32(cg_scan_get(&memberships->scan, CG_MEMBERS_GROUP_ID, &isnull));
+		return true;
+	}
+	return false;
 }
 
-/* The tier in effect that the customer holds of the ladder of the one earned. */
+/*
+ * The tier in effect that the customer holds of the ladder of the one earned;
+ * once it is as high as that, any one as high will do.
+ */
 static const CgTier *
-present_tier(const CgTierMove *earned, const CgTiers *tiers, DateADT today, const Held *held,
-			 int nheld)
+present_tier(Memberships *memberships, const CgTierMove *earned, const CgTiers *tiers,
+			 DateADT today)
 {
-	Held          key = {.customer_id = earned->customer_id};
-	const Held   *at = bsearch(&key, held, nheld, sizeof(Held), compare_held);
 	const CgTier *present = NULL;
+	int32         group_id;
 
-	if (at == NULL)
-		return NULL;
-	while (at > held && at[-1].customer_id == earned->customer_id)
-		at--;
-	for (; at < held + nheld && at->customer_id == earned->customer_id; at++)
-		for (int i = 0; at->valid && i < tiers->n; i++)
+	if (memberships->scanning)
+		cg_scan_again(&memberships->scan, Int64GetDatum(earned->customer_id));
+	else
+		cg_scan_begin(&memberships->scan, CG_MEMBERS, memberships->snapshot, 1,
+					  Int64GetDatum(earned->customer_id), 0);
+	memberships->scanning = true;
+	/* The higher ones stand first. */
+	while ((present == NULL || present > earned->to) && next_group(memberships, today, &group_id))
+		for (int i = 0; i < tiers->n; i++)
 		{
 			const CgTier *tier = &tiers->tiers[i];
 
-			/* The higher ones stand first. */
-			if (tier->group_id == at->group_id && tier->ladder == earned->to->ladder &&
+			if (tier->group_id == group_id && tier->ladder == earned->to->ladder &&
 				cg_in_effect(tier, today) && (present == NULL || tier < present))
 				present = tier;
 		}
 	return present;
 }
 
-/* The tiers held by those who have earned one. */
-static Held *
-read_held(const CgTierMove *earned, int n, const CgTiers *tiers, DateADT today, Datum *scratch,
-		  int *nheld)
-{
-	Datum  values[3];
-	Datum *group_ids = palloc(tiers->n * sizeof(Datum));
-	Held  *held;
-
-	for (int i = 0; i < n; i++)
-		scratch[i] = Int64GetDatum(earned[i].customer_id);
-	values[0] = cg_make_array(scratch, NULL, n, INT8OID);
-	for (int i = 0; i < tiers->n; i++)
-		group_ids[i] = Int32GetDatum(tiers->tiers[i].group_id);
-	values[1] = cg_make_array(group_ids, NULL, tiers->n, INT4OID);
-	values[2] = DateADTGetDatum(today);
-	*nheld = cg_execute(&select_held, values, NULL);
-	held = MemoryContextAllocHuge(CurrentMemoryContext, (*nheld + 1) * sizeof(Held));
-	for (int i = 0; i < *nheld; i++)
-	{
-		HeapTuple tuple = SPI_tuptable->vals[i];
-		bool      isnull;
-
-		held[i].customer_id = DatumGetInt64(
-			SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		held[i].group_id = DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-		held[i].valid = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return held;
-}
-
 /*
  * Upgrades customers, whose facts rows the caller has updated, ascending by id.
- * SPI must be connected and the user be the owner of the tables.
+ * The snapshot sees what was committed once these were locked, and members.  SPI
+ * must be connected and the user be the owner of the tables.
  */
 void
-cg_upgrade_tiers(const CgTierCase *cases, int n)
+cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 {
 	CgTiers     tiers;
 	DateADT     today;
 	CgTierMove *earned;
-	Held       *held;
-	Datum      *scratch;
+	Memberships memberships = {0};
 	int         nearned = 0;
-	int         nheld;
 	int         nmoves = 0;
 
-	if (n == 0 || cg_definitions(GetLatestSnapshot())->ntiers == 0)
+	if (n == 0 || cg_definitions(snapshot)->ntiers == 0)
 		return;
-	/* No group becomes a tier or ceases to be one from here on: see groups_changed. */
-	table_close(cg_table_open(CG_MEMBERS, RowExclusiveLock), NoLock);
-	tiers = cg_copy_tiers();
-	if (tiers.n == 0)
-		return;
+	tiers = cg_copy_tiers(snapshot);
 	today = cg_day_of(GetCurrentTransactionStartTimestamp(), tiers.timezone);
 
 	earned = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -193,11 +157,13 @@ cg_upgrade_tiers(const CgTierCase *cases, int n)
 	if (nearned == 0)
 		return;
 
-	scratch = MemoryContextAllocHuge(CurrentMemoryContext, nearned * sizeof(Datum));
-	held = read_held(earned, nearned, &tiers, today, scratch, &nheld);
+	CommandCounterIncrement();
+	PushCopiedSnapshot(snapshot);
+	UpdateActiveSnapshotCommandId();
+	memberships.snapshot = GetActiveSnapshot();
 	for (int i = 0; i < nearned; i++)
 	{
-		const CgTier *present = present_tier(&earned[i], &tiers, today, held, nheld);
+		const CgTier *present = present_tier(&memberships, &earned[i], &tiers, today);
 
 		CHECK_FOR_INTERRUPTS();
 		if (present != NULL &&
@@ -207,5 +173,7 @@ cg_upgrade_tiers(const CgTierCase *cases, int n)
 		earned[nmoves] = earned[i];
 		earned[nmoves++].from = present;
 	}
+	cg_scan_end(&memberships.scan);
+	PopActiveSnapshot();
 	cg_move_tiers(earned, nmoves);
 }
