@@ -1,6 +1,6 @@
 # What can be read off the sources: every error has an SQLSTATE and PostgreSQL's style, and docs/errors.md lists it, and nothing else;
-# each C function is in the room whose SQL declares it; SQL text in C qualifies its functions and operators; docs/security.md speaks of every file that acts as the owner or reads a table
-# past the executor.
+# each C function is in the room whose SQL declares it; SQL text in C qualifies its functions and operators, and the install script what it
+# makes; docs/security.md speaks of every file that acts as the owner or reads a table past the executor.
 use strict;
 use warnings;
 
@@ -205,6 +205,27 @@ for my $file (@sql)
 }
 is(join("\n", @lost), '', 'each symbol that SQL names is in the C of the same room');
 is(join("\n", sort keys %symbol), '', 'and SQL names each that is there');
+
+# The install script: a statement that makes, changes or speaks of an object names it with its schema, and makes what was not there.
+my %kinds;
+@bad = ();
+for my $file (@sql)
+{
+	(my $text = slurp_file($file)) =~ s/^\s*--.*$//mg;
+	(my $name = $file) =~ s,^\Q$root\E/,,;
+	while ($text =~ /^((?:CREATE|ALTER|COMMENT|DROP|GRANT|REVOKE)\b.*)$/mg)
+	{
+		my $line = $1;
+		my ($kind) = $line =~ /^(\w+ (?:ON )?(?:UNIQUE |UNLOGGED )?\w+)/;
+		$kinds{$kind}++;
+		push @bad, "$name: $line" if $line =~ /\b(?:OR REPLACE|IF (?:NOT )?EXISTS)\b/;
+		push @bad, "$name: $line" if $line !~ ($kind =~ /INDEX|TRIGGER/ && $kind !~ /COMMENT/ ? qr/\bON customer_groups\./
+			: $kind =~ /CAST/ ? qr/\(.*\bcustomer_groups\.\w+.*\)/ : qr/^\w+ (?:ON )?(?:UNIQUE |UNLOGGED )?\w+ (?:CLASS |\w+ ON )?(?:TABLE )?customer_groups\./);
+	}
+	push @bad, "$name: $&" while $text =~ /\b(?:REFERENCES|EXECUTE FUNCTION) (?!customer_groups\.|pg_catalog\.)\S+/g;
+}
+is(join("\n", @bad), '', 'statements of the install script name objects with their schema, and replace none');
+cmp_ok(scalar keys %kinds, '>', 8, 'of many kinds: ' . join(', ', map { "$_ $kinds{$_}" } sort keys %kinds));
 
 # SQL text in C.
 my $syntax = join '|', qw(coalesce greatest least exists any all values rows from unnest in array row over filter as and or on select where
