@@ -143,21 +143,9 @@ cg_refused_by_conditions(const CgPromotion *promotion, CgDecimal quantity,
 bool
 cg_covers_item(const CgPromotion *promotion, const CgItem *item)
 {
-	CgCover cover = {.kind = CG_COVER_ITEM, .id = item->id};
-
-	if (promotion->covers[0].kind == CG_COVER_ALL || cg_promotion_covers(promotion, cover))
-		return true;
-	cover.kind = CG_COVER_BRAND;
-	cover.id = item->brand;
-	if (item->has_brand && cg_promotion_covers(promotion, cover))
-		return true;
-	cover.kind = CG_COVER_CATEGORY;
-	for (int i = 0; i < item->ncategories; i++)
-	{
-		cover.id = item->categories[i];
-		if (cg_promotion_covers(promotion, cover))
+	for (int i = 0; i < item->ncovers; i++)
+		if (cg_promotion_covers(promotion, item->covers[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -220,26 +208,9 @@ void
 cg_candidates_find(CgCandidates *candidates, const CgItem *item, bool order_level)
 {
 	const CgInquiry *inquiry = candidates->inquiry;
-	CgCover          cover = {.kind = CG_COVER_ALL};
 
-	cg_find_promotions(cover, order_level, inquiry->groups, inquiry->ngroups, consider, candidates);
-	cover.kind = CG_COVER_ITEM;
-	cover.id = item->id;
-	cg_find_promotions(cover, order_level, inquiry->groups, inquiry->ngroups, consider, candidates);
-	if (item->has_brand)
-	{
-		cover.kind = CG_COVER_BRAND;
-		cover.id = item->brand;
-		cg_find_promotions(cover, order_level, inquiry->groups, inquiry->ngroups, consider,
-						   candidates);
-	}
-	cover.kind = CG_COVER_CATEGORY;
-	for (int i = 0; i < item->ncategories; i++)
-	{
-		cover.id = item->categories[i];
-		cg_find_promotions(cover, order_level, inquiry->groups, inquiry->ngroups, consider,
-						   candidates);
-	}
+	cg_find_promotions(item->covers, item->ncovers, order_level, inquiry->groups, inquiry->ngroups,
+					   consider, candidates);
 }
 
 static int

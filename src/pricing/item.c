@@ -13,9 +13,6 @@
 
 #include "pricing/pricing_internal.h"
 
-#define MAX_DEPTH                                                                                  \
-	1000 /* of categories: the triggers refuse a cycle, a restored one must not hang us */
-
 /* A price that may be null; false when it is. */
 static bool
 read_price(CgScan *scan, int column, CgDecimal *price)
@@ -79,24 +76,34 @@ look_up(CgItemReader *reader, int64 id)
 	reader->begun = true;
 }
 
-/* Adds a category and all those above it. */
+static void
+add_cover(CgItem *item, CgCoverKind kind, int64 id)
+{
+	if (item->ncovers == item->max_covers)
+	{
+		item->max_covers = Max(2 * item->max_covers, 16);
+		item->covers = item->covers == NULL
+						   ? palloc(item->max_covers * sizeof(CgCover))
+						   : repalloc(item->covers, item->max_covers * sizeof(CgCover));
+	}
+	item->covers[item->ncovers].kind = kind;
+	item->covers[item->ncovers++].id = id;
+}
+
+/*
+ * Adds a category and all those above it, as far as they are not there yet: a
+ * cycle, which the triggers refuse but a restore may bring, ends there.
+ */
 static void
 add_category(CgItem *item, int32 category)
 {
-	int depth = 0;
-
 	do
 	{
-		if (item->ncategories == item->max_categories)
-		{
-			item->max_categories = Max(2 * item->max_categories, 16);
-			item->categories = item->categories == NULL
-								   ? palloc(item->max_categories * sizeof(int32))
-								   : repalloc(item->categories,
-											  item->max_categories * sizeof(int32));
-		}
-		item->categories[item->ncategories++] = category;
-	} while (depth++ < MAX_DEPTH && cg_category_parent(category, &category));
+		for (int i = 0; i < item->ncovers; i++)
+			if (item->covers[i].id == category && item->covers[i].kind == CG_COVER_CATEGORY)
+				return;
+		add_cover(item, CG_COVER_CATEGORY, category);
+	} while (cg_category_parent(category, &category));
 }
 
 /*
@@ -124,9 +131,12 @@ cg_items_read(CgItemReader *reader, int64 id, int32 line_no, CgItem *item)
 	}
 	item->id = id;
 	item->min_price = 0;
+	item->ncovers = 0;
+	add_cover(item, CG_COVER_ALL, 0);
+	add_cover(item, CG_COVER_ITEM, id);
 	datum = cg_scan_get(&reader->items, CG_ITEMS_BRAND_ID, &isnull);
-	item->has_brand = !isnull;
-	item->brand = DatumGetInt32(datum);
+	if (!isnull)
+		add_cover(item, CG_COVER_BRAND, DatumGetInt32(datum));
 	if (strcmp(inquiry->currency, inquiry->settings_currency) == 0)
 	{
 		has_price = read_price(&reader->items, CG_ITEMS_PRICE, &item->list_price);
@@ -141,7 +151,6 @@ cg_items_read(CgItemReader *reader, int64 id, int32 line_no, CgItem *item)
 	if (!has_price)
 		no_price(inquiry, id, line_no);
 
-	item->ncategories = 0;
 	while (cg_scan_next(&reader->categories))
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -96,11 +96,9 @@ typedef struct CgItem
 	int64     id;
 	CgDecimal list_price;
 	CgDecimal min_price; /* 0: none */
-	bool      has_brand;
-	int32     brand;
-	int       ncategories; /* with all above them; some may be there twice */
-	int       max_categories;
-	int32    *categories;
+	int       ncovers;   /* what a promotion may be attached to, to cover it */
+	int       max_covers;
+	CgCover  *covers;
 } CgItem;
 
 typedef struct CgItemReader

@@ -2,21 +2,21 @@
  * cache.c
  *		The backend's cache of promotions and categories.
  *
- * Key: their ids, and an index from what is covered and for whom to the
- * promotions.  Source: the tables promotions, promotion_* and categories.
+ * Key: their ids, and an index from what is covered to the promotions.  Source: the tables promotions, promotion_* and categories.
  * Invalidator: the stamps (stamps.c).  All memory is under one context in
  * CacheMemoryContext, freed as a whole when everything is loaded anew, and
  * promotion by promotion when one is edited.
  *
- * The index holds a list for each pair of a cover (an item, a category, a brand
- * or everything) and an audience (everybody, or one group).  A question asks
- * for the few covers of its item and the few groups of its customer, so that
- * neither promotions on other items nor those of other groups cost anything.
- * A promotion with so many covers and groups that their pairs would fill the
- * memory is listed under its covers only, and its groups are checked when it is
- * found; so is one that is for segments.
+ * The index has an entry for each cover (an item, a category, a brand or
+ * everything): the promotions that are to be looked at whoever asks, and those
+ * that are for one group, ascending by group.  A question asks for the few covers
+ * of its item and the few groups of its customer, so that neither promotions on
+ * other items nor those of other groups cost anything.  A promotion with so many
+ * covers and groups that their pairs would fill the memory is listed under its
+ * covers only, and its groups are checked when it is found; so is one that is for
+ * segments.
  *
- * Order-level promotions have lists of their own; inactive ones are kept, but
+ * Order-level promotions have entries of their own; inactive ones are kept, but
  * not indexed.
  */
 #include "postgres.h"
@@ -32,55 +32,59 @@
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
 
-/* Audiences: a group's id, or one of these. */
-#define EVERYBODY ((int64) -1)
-#define CHECKED ((int64) -2) /* its groups and segments are checked when it is found */
-
 #define FETCH_ROWS 1000 /* rows read at a time */
+#define FOUND_AHEAD 32  /* promotions found before they are looked at */
 #define NOWHERE (-1)
 
-typedef struct ListKey
+/* A promotion that is for a group. */
+typedef struct GroupPromotion
 {
-	int64 cover;
-	int64 audience;
-	int64 cover_kind; /* and level; as wide as the others: no padding in the key */
-} ListKey;
+	int32 group;
+	int32 place;
+} GroupPromotion;
 
-typedef struct ListEntry
+typedef struct CoverEntry
 {
-	ListKey key;
-	int32   head; /* first link of the list */
-	char    status;
-} ListEntry;
+	int64           id; /* hash key: what is covered, of one kind and level */
+	int32          *always;
+	GroupPromotion *by_group;
+	int             nalways;
+	int             max_always;
+	int             nby_group;
+	int             max_by_group;
+	bool            sorted; /* by_group is */
+	char            status;
+} CoverEntry;
 
-#define SH_PREFIX lists
-#define SH_ELEMENT_TYPE ListEntry
-#define SH_KEY_TYPE ListKey
-#define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_key(&(key))
-#define SH_EQUAL(table, a, b)                                                                      \
-	((a).cover == (b).cover && (a).audience == (b).audience && (a).cover_kind == (b).cover_kind)
+typedef struct CategoryEntry
+{
+	int32 id; /* hash key */
+	int32 parent;
+	bool  has_parent;
+	char  status;
+} CategoryEntry;
+
+#define SH_PREFIX covers
+#define SH_ELEMENT_TYPE CoverEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
-
-static inline uint32
-hash_key(const ListKey *key)
-{
-	uint64 hash = hash_combine64(hash_combine64((uint64) key->cover, (uint64) key->audience),
-								 (uint64) key->cover_kind);
-
-	return murmurhash32((uint32) (hash ^ (hash >> 32)));
-}
-
 #include "lib/simplehash.h"
 
-/* A promotion in a list. */
-typedef struct Link
-{
-	int32 promotion; /* place in promotions[] */
-	int32 next;
-} Link;
+#define SH_PREFIX categories
+#define SH_ELEMENT_TYPE CategoryEntry
+#define SH_KEY_TYPE int32
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) murmurhash32((uint32) (key))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 typedef struct PromotionEntry
 {
@@ -88,31 +92,20 @@ typedef struct PromotionEntry
 	int32 place;
 } PromotionEntry;
 
-typedef struct CategoryEntry
-{
-	int32 id; /* hash key */
-	int32 parent;
-	bool  has_parent;
-} CategoryEntry;
-
 static void load(void);
 static void reload(CgStampKind kind, Datum keys, bool all);
 
 static CgCache       cache = {.name = "promotions", .kinds = "cp", .load = load, .reload = reload};
 static MemoryContext context;
 
-static CgPromotion *promotions; /* by place; some are unused */
-static int32        free_place; /* list of places to use again */
-static int          npromotions;
-static int          max_promotions;
-static HTAB        *places;
-static lists_hash  *lists;
-static Link        *links;
-static int          nlinks;
-static int          max_links;
-static int          free_links; /* list of those to use again */
-static HTAB        *categories;
-static uint32       question;
+static CgPromotion     *promotions; /* by place; some are unused */
+static int32            free_place; /* list of places to use again */
+static int              npromotions;
+static int              max_promotions;
+static HTAB            *places;
+static covers_hash     *covers[CG_COVER_KINDS][2]; /* by kind and level */
+static categories_hash *categories;
+static uint32           question;
 
 static CgStatement select_categories = {
 	.sql = "SELECT id, parent_id FROM customer_groups.categories", .restypes = {INT4OID, INT4OID}};
@@ -169,7 +162,7 @@ cg_promotions(Snapshot snapshot)
 bool
 cg_category_parent(int32 id, int32 *parent)
 {
-	CategoryEntry *entry = hash_search(categories, &id, HASH_FIND, NULL);
+	CategoryEntry *entry = categories_lookup(categories, id);
 
 	if (entry == NULL || !entry->has_parent)
 		return false;
@@ -190,39 +183,96 @@ cg_next_question(void)
 	return question;
 }
 
-static ListKey
-list_key(CgCover cover, bool order_level, int64 audience)
+static int
+compare_groups(const void *a, const void *b)
 {
-	ListKey key = {.cover = cover.id,
-				   .audience = audience,
-				   .cover_kind = cover.kind + (order_level ? CG_COVER_KINDS : 0)};
+	int32 x = ((const GroupPromotion *) a)->group;
+	int32 y = ((const GroupPromotion *) b)->group;
 
-	return key;
+	return (x > y) - (x < y);
+}
+
+/* Promotions found, on their way into the processor's caches. */
+typedef struct Found
+{
+	int              n;
+	int32            places[FOUND_AHEAD];
+	CgPromotionFound callback;
+	void            *state;
+} Found;
+
+static void
+hand_over(Found *found)
+{
+	for (int i = 0; i < found->n; i++)
+		found->callback(&promotions[found->places[i]], found->state);
+	found->n = 0;
+}
+
+static inline void
+find(Found *found, int32 place)
+{
+	__builtin_prefetch(&promotions[place]);
+	if (found->n == FOUND_AHEAD)
+		hand_over(found);
+	found->places[found->n++] = place;
 }
 
 static void
-find_in_list(CgCover cover, bool order_level, int64 audience, CgPromotionFound found, void *state)
+find_by_groups(CoverEntry *entry, const int32 *groups, int ngroups, Found *found)
 {
-	ListEntry *entry = lists_lookup(lists, list_key(cover, order_level, audience));
+	int low = 0;
 
-	if (entry == NULL)
-		return;
-	for (int32 link = entry->head; link != NOWHERE; link = links[link].next)
-		found(&promotions[links[link].promotion], state);
+	if (!entry->sorted)
+	{
+		qsort(entry->by_group, entry->nby_group, sizeof(GroupPromotion), compare_groups);
+		entry->sorted = true;
+	}
+	for (int i = 0; i < ngroups && low < entry->nby_group; i++)
+	{
+		int high = entry->nby_group;
+
+		while (low < high)
+		{
+			int middle = low + (high - low) / 2;
+
+			if (entry->by_group[middle].group < groups[i])
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		for (; low < entry->nby_group && entry->by_group[low].group == groups[i]; low++)
+			find(found, entry->by_group[low].place);
+	}
 }
 
 /*
- * Finds the active promotions of one level that are attached to this cover and
- * may be for somebody in these groups; after cg_promotions().
+ * Finds the active promotions of one level that are attached to one of these
+ * covers and may be for somebody in these groups, which are ascending; after
+ * cg_promotions().
  */
 void
-cg_find_promotions(CgCover cover, bool order_level, const int32 *groups, int ngroups,
-				   CgPromotionFound found, void *state)
+cg_find_promotions(const CgCover *asked, int nasked, bool order_level, const int32 *groups,
+				   int ngroups, CgPromotionFound callback, void *state)
 {
-	find_in_list(cover, order_level, EVERYBODY, found, state);
-	find_in_list(cover, order_level, CHECKED, found, state);
-	for (int i = 0; i < ngroups; i++)
-		find_in_list(cover, order_level, groups[i], found, state);
+	Found found;
+
+	found.n = 0;
+	found.callback = callback;
+	found.state = state;
+	for (int i = 0; i < nasked; i++)
+	{
+		covers_hash *hash = covers[asked[i].kind][order_level];
+		CoverEntry  *entry = hash->members == 0 ? NULL : covers_lookup(hash, asked[i].id);
+
+		if (entry == NULL)
+			continue;
+		for (int k = 0; k < entry->nalways; k++)
+			find(&found, entry->always[k]);
+		if (ngroups > 0 && entry->nby_group > 0)
+			find_by_groups(entry, groups, ngroups, &found);
+	}
+	hand_over(&found);
 }
 
 /* Calls back for every promotion there is, once each, in no order; after cg_promotions(). */
@@ -256,55 +306,55 @@ cg_promotion_covers(const CgPromotion *promotion, CgCover cover)
 	return false;
 }
 
-/* Puts a promotion into, or takes it out of, the list of a cover and an audience. */
-static void
-change_list(int place, const CgCover *cover, int64 audience, bool add)
+/* Room for n elements in an array of the cache. */
+static void *
+make_room(void *array, int n, int *max, Size size)
 {
-	ListKey    key = list_key(*cover, promotions[place].order_level, audience);
-	ListEntry *entry;
+	if (n <= *max)
+		return array;
+	*max = Max(n, 2 * *max);
+	return array == NULL ? MemoryContextAllocHuge(context, *max * size)
+						 : repalloc_huge(array, *max * size);
+}
 
-	if (add)
+static void
+add_to_cover(CoverEntry *entry, int place)
+{
+	const CgPromotion *promotion = &promotions[place];
+
+	if (!cg_is_restricted(promotion) || promotion->wide)
 	{
-		bool  exists;
-		int32 link = free_links;
-
-		if (link != NOWHERE)
-			free_links = links[link].next;
-		else
-		{
-			if (nlinks == max_links)
-			{
-				max_links *= 2;
-				links = repalloc_huge(links, max_links * sizeof(Link));
-			}
-			link = nlinks++;
-		}
-		entry = lists_insert(lists, key, &exists);
-		if (!exists)
-			entry->head = NOWHERE;
-		links[link].promotion = place;
-		links[link].next = entry->head;
-		entry->head = link;
+		entry->always = make_room(entry->always, entry->nalways + 1, &entry->max_always,
+								  sizeof(int32));
+		entry->always[entry->nalways++] = place;
+		return;
 	}
-	else
+	entry->by_group = make_room(entry->by_group, entry->nby_group + promotion->ngroups,
+								&entry->max_by_group, sizeof(GroupPromotion));
+	for (int i = 0; i < promotion->ngroups; i++)
 	{
-		int32 *from;
-		int32  link;
+		GroupPromotion *added = &entry->by_group[entry->nby_group++];
 
-		entry = lists_lookup(lists, key);
-		if (entry == NULL)
-			return;
-		for (from = &entry->head; *from != NOWHERE && links[*from].promotion != place;)
-			from = &links[*from].next;
-		link = *from;
-		if (link == NOWHERE)
-			return;
-		*from = links[link].next;
-		links[link].next = free_links;
-		free_links = link;
-		if (entry->head == NOWHERE)
-			lists_delete_item(lists, entry);
+		added->group = promotion->groups[i];
+		added->place = place;
 	}
+	entry->sorted = false;
+}
+
+static void
+remove_from_cover(CoverEntry *entry, int place)
+{
+	int n = 0;
+
+	for (int i = 0; i < entry->nalways; i++)
+		if (entry->always[i] != place)
+			entry->always[n++] = entry->always[i];
+	entry->nalways = n;
+	n = 0;
+	for (int i = 0; i < entry->nby_group; i++)
+		if (entry->by_group[i].place != place)
+			entry->by_group[n++] = entry->by_group[i];
+	entry->nby_group = n;
 }
 
 /* Puts a promotion into the index, or takes it out as it was put in. */
@@ -313,7 +363,8 @@ index_promotion(int place, bool add)
 {
 	CgPromotion *promotion = &promotions[place];
 
-	if (!promotion->active)
+	if (!promotion->active ||
+		(cg_is_restricted(promotion) && promotion->ngroups == 0 && promotion->nsegments == 0))
 		return;
 	if (add)
 	{
@@ -324,13 +375,35 @@ index_promotion(int place, bool add)
 	}
 	for (int i = 0; i < promotion->ncovers; i++)
 	{
-		if (!cg_is_restricted(promotion))
-			change_list(place, &promotion->covers[i], EVERYBODY, add);
-		else if (promotion->wide)
-			change_list(place, &promotion->covers[i], CHECKED, add);
-		else
-			for (int g = 0; g < promotion->ngroups; g++)
-				change_list(place, &promotion->covers[i], promotion->groups[g], add);
+		const CgCover *cover = &promotion->covers[i];
+		covers_hash   *hash = covers[cover->kind][promotion->order_level];
+		CoverEntry    *entry;
+
+		if (add)
+		{
+			bool exists;
+
+			entry = covers_insert(hash, cover->id, &exists);
+			if (!exists)
+			{
+				entry->always = NULL;
+				entry->by_group = NULL;
+				entry->nalways = entry->max_always = entry->nby_group = entry->max_by_group = 0;
+			}
+			add_to_cover(entry, place);
+			continue;
+		}
+		entry = covers_lookup(hash, cover->id);
+		if (entry == NULL)
+			continue;
+		remove_from_cover(entry, place);
+		if (entry->nalways > 0 || entry->nby_group > 0)
+			continue;
+		if (entry->always != NULL)
+			pfree(entry->always);
+		if (entry->by_group != NULL)
+			pfree(entry->by_group);
+		covers_delete_item(hash, entry);
 	}
 }
 
@@ -624,24 +697,17 @@ load_promotions(Datum keys, bool all)
 static void
 load_categories(void)
 {
-	HASHCTL ctl;
-	int     n;
+	int n;
 
-	if (categories != NULL)
-		hash_destroy(categories);
-	categories = NULL;
-	ctl.keysize = sizeof(int32);
-	ctl.entrysize = sizeof(CategoryEntry);
-	ctl.hcxt = context;
-	categories = hash_create("customer_groups categories", 256, &ctl,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	categories_reset(categories);
 	n = cg_execute_as_is(&select_categories, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		HeapTuple      tuple = SPI_tuptable->vals[i];
 		bool           isnull;
 		int32          id = DatumGetInt32(column(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		CategoryEntry *entry = hash_search(categories, &id, HASH_ENTER, NULL);
+		bool           exists;
+		CategoryEntry *entry = categories_insert(categories, id, &exists);
 
 		entry->parent = DatumGetInt32(column(tuple, SPI_tuptable->tupdesc, 2, &isnull));
 		entry->has_parent = !isnull;
@@ -654,19 +720,20 @@ load(void)
 	HASHCTL ctl;
 
 	/* Whatever an earlier load or a failed change has left goes with its context. */
-	categories = NULL;
 	if (context != NULL)
 		MemoryContextDelete(context);
 	context = NULL;
 	context = AllocSetContextCreate(CacheMemoryContext, "customer_groups promotions",
 									ALLOCSET_DEFAULT_SIZES);
 
-	npromotions = nlinks = 0;
-	max_promotions = max_links = 256;
-	free_links = free_place = NOWHERE;
+	npromotions = 0;
+	max_promotions = 256;
+	free_place = NOWHERE;
 	promotions = MemoryContextAlloc(context, max_promotions * sizeof(CgPromotion));
-	links = MemoryContextAlloc(context, max_links * sizeof(Link));
-	lists = lists_create(context, 256, NULL);
+	for (int kind = 0; kind < CG_COVER_KINDS; kind++)
+		for (int level = 0; level < 2; level++)
+			covers[kind][level] = covers_create(context, 16, NULL);
+	categories = categories_create(context, 64, NULL);
 	ctl.keysize = sizeof(int32);
 	ctl.entrysize = sizeof(PromotionEntry);
 	ctl.hcxt = context;

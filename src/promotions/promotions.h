@@ -115,35 +115,37 @@ typedef struct CgCover
 
 typedef struct CgPromotion
 {
+	/* What is looked at of every promotion that is found: 64 bytes. */
 	CgDecimal       value;
-	CgDecimal       min_quantity;
-	CgDecimal       min_order_value;
-	CgDecimal       max_discount;
 	TimestampTz     starts_at; /* DT_NOBEGIN: no start */
 	TimestampTz     ends_at;   /* DT_NOEND: no end */
 	int32           id;
 	int32           stage;
 	int32           priority;
-	char            currency[4]; /* empty: the settings' */
-	CgPromotionKind kind;
-	bool            order_level;
-	bool            groups_only;
-	bool            combinable;
-	bool            active;
-	bool            has_min_quantity;
-	bool            has_min_order_value;
-	bool            has_max_discount;
-	bool            wide;      /* indexed without its groups: they are to be checked */
-	uint32          seen;      /* number of the question that last came across it */
-	int32           next_free; /* of an unused place */
-	int             ncovers;   /* attachments, in one allocation with the first */
+	uint32          seen; /* number of the question that last came across it */
 	int             nstores;
-	int             ngroups;
-	int             nsegments;
-	CgCover        *covers; /* ascending by kind and id */
-	int32          *stores;
-	int32          *groups; /* ascending */
-	int32          *segments;
+	CgPromotionKind kind;
+	char            currency[4]; /* empty: the settings' */
+	bool            active : 1;
+	bool            combinable : 1;
+	bool            has_min_quantity : 1;
+	bool            has_min_order_value : 1;
+	bool            has_max_discount : 1;
+	bool            groups_only : 1;
+	bool            wide : 1; /* indexed without its groups: they are to be checked */
+	bool            order_level : 1;
+
+	CgDecimal min_quantity;
+	CgDecimal min_order_value;
+	CgDecimal max_discount;
+	int       nsegments;
+	int       ngroups;
+	int       ncovers;   /* attachments, in one allocation with the first */
+	int32     next_free; /* of an unused place */
+	CgCover  *covers;    /* ascending by kind and id */
+	int32    *stores;
+	int32    *groups; /* ascending */
+	int32    *segments;
 } CgPromotion;
 
 /* Whether it is kept to its groups and segments. */
@@ -154,8 +156,9 @@ typedef void (*CgPromotionFound)(CgPromotion *promotion, void *state);
 
 extern void   cg_promotions(Snapshot snapshot);
 extern bool   cg_category_parent(int32 id, int32 *parent);
-extern void   cg_find_promotions(CgCover cover, bool order_level, const int32 *groups, int ngroups,
-								 CgPromotionFound found, void *state);
+extern void   cg_find_promotions(const CgCover *covers, int ncovers, bool order_level,
+								 const int32 *groups, int ngroups, CgPromotionFound found,
+								 void *state);
 extern void   cg_each_promotion(CgPromotionFound found, void *state);
 extern bool   cg_promotion_covers(const CgPromotion *promotion, CgCover cover);
 extern uint32 cg_next_question(void);
