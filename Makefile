@@ -12,6 +12,7 @@ OBJS = \
 	src/calendar/calendar.o \
 	src/catalog/activity.o \
 	src/catalog/catalog.o \
+	src/catalog/scan.o \
 	src/groups/members.o \
 	src/pricing/candidates.o \
 	src/pricing/cart.o \

@@ -28,5 +28,6 @@ _PG_init(void)
 	MarkGUCPrefixReserved("customer_groups");
 	cg_catalog_init();
 	cg_activity_init();
+	cg_scan_init();
 	cg_stamps_init();
 }

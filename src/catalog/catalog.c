@@ -195,6 +195,7 @@ typedef struct CgTableInfo
 	Oid        pkey;
 	Oid        external_key; /* index on external_id, once it has been looked for */
 	bool       plain;        /* see cg_is_plain() */
+	uint64     changes;      /* invalidations of these relations */
 	AttrNumber attnums[CG_MAX_COLUMNS];
 } CgTableInfo;
 
@@ -267,6 +268,10 @@ static void
 invalidate_table(Datum arg, Oid relid)
 {
 	for (int i = 0; i < CG_TABLES; i++)
+	{
+		if (relid == InvalidOid || relid == tables[i].relid || relid == tables[i].pkey ||
+			relid == tables[i].external_key)
+			tables[i].changes++;
 		if (relid == InvalidOid || tables[i].relid == relid)
 		{
 			tables[i].valid = tables[i].fresh = false;
@@ -274,6 +279,7 @@ invalidate_table(Datum arg, Oid relid)
 				source_changes++;
 			invalidate_rights((Datum) 0, 0, 0);
 		}
+	}
 }
 
 static void
@@ -596,36 +602,11 @@ check_version(Oid extension)
 				 errhint("Reconnect, so that the session loads the new library.")));
 }
 
-/* Begins to scan an index that is open, as its table is, with the keys in place. */
-static void
-begin_scan(CgScan *scan, Snapshot snapshot)
+/* The index of a table's primary key; the table must have been opened. */
+Oid
+cg_primary_key(CgTable table)
 {
-	scan->slot = table_slot_create(scan->heap, NULL);
-	scan->scan = cg_index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys);
-	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
-}
-
-/*
- * Begins a look-up by the first nkeys columns of the primary key.  The table
- * stays locked to the end of the transaction; cg_scan_end() frees the rest.
- */
-void
-cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1, Datum key2)
-{
-	Datum values[2] = {key1, key2};
-
-	scan->table = table;
-	scan->heap = cg_table_open(table, AccessShareLock);
-	scan->index = index_open(tables[table].pkey, AccessShareLock);
-	scan->nkeys = nkeys;
-	for (int i = 0; i < nkeys; i++)
-	{
-		bool wide = shapes[table].columns[i].type == INT8OID;
-
-		ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber, wide ? F_INT8EQ : F_INT4EQ,
-					values[i]);
-	}
-	begin_scan(scan, snapshot);
+	return tables[table].pkey;
 }
 
 /* A valid unique index on a text column alone; raises 55000 when there is none. */
@@ -652,64 +633,20 @@ find_key_index(CgTable table, Relation heap, const char *column)
 	wrong_shape(shapes[table].name, psprintf("Column \"%s\" has no unique index.", column));
 }
 
-/*
- * Begins a look-up by external_id, of customers or items; otherwise the same.
- */
-void
-cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key)
+/* The index on external_id of a table that is open; raises 55000 when there is none. */
+Oid
+cg_external_key(CgTable table, Relation heap)
 {
-	scan->table = table;
-	scan->heap = cg_table_open(table, AccessShareLock);
 	if (!OidIsValid(tables[table].external_key))
-		tables[table].external_key = find_key_index(table, scan->heap, "external_id");
-	scan->index = index_open(tables[table].external_key, AccessShareLock);
-	scan->nkeys = 1;
-	ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTEqualStrategyNumber, TEXTOID,
-						   scan->index->rd_indcollation[0], F_TEXTEQ, key);
-	begin_scan(scan, snapshot);
+		tables[table].external_key = find_key_index(table, heap, "external_id");
+	return tables[table].external_key;
 }
 
-/*
- * Goes on with another key, the first one where there are two.
- */
-void
-cg_scan_again(CgScan *scan, Datum key)
+/* A number that grows when a table or the indexes named above may have become others. */
+uint64
+cg_table_changes(CgTable table)
 {
-	scan->keys[0].sk_argument = key;
-	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
-}
-
-/* The next row, or false when there is none. */
-bool
-cg_scan_next(CgScan *scan)
-{
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot);
-}
-
-/* A column of the present row; what it points to lives until the next row. */
-Datum
-cg_scan_get(CgScan *scan, int column, bool *isnull)
-{
-	return slot_getattr(scan->slot, tables[scan->table].attnums[column], isnull);
-}
-
-/* Whether this transaction has made the present row, or its present version. */
-bool
-cg_scan_is_own(CgScan *scan)
-{
-	bool  isnull;
-	Datum xmin = slot_getsysattr(scan->slot, MinTransactionIdAttributeNumber, &isnull);
-
-	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
-}
-
-void
-cg_scan_end(CgScan *scan)
-{
-	index_endscan(scan->scan);
-	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, NoLock);
-	table_close(scan->heap, NoLock);
+	return tables[table].changes;
 }
 
 /*

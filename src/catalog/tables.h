@@ -14,6 +14,7 @@
 #include "access/skey.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "storage/buf.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -167,21 +168,50 @@ extern bool       cg_is_own_table(Relation rel);
 extern bool       cg_is_plain(CgTable table);
 extern CgSaleKind cg_sale_kind(Oid kind);
 extern Oid        cg_stamp_sequence(void);
+extern Oid        cg_primary_key(CgTable table);
+extern Oid        cg_external_key(CgTable table, Relation heap);
+extern uint64     cg_table_changes(CgTable table);
 
-/* A look-up by the leading columns of a table's primary key, or by external_id. */
+/* A look-up by the leading columns of a table's primary key, or by external_id: see scan.c. */
+typedef enum CgScanKind
+{
+	CG_SCAN_ROWS,
+	CG_SCAN_KEY_ONLY, /* reads columns of the primary key only */
+	CG_SCAN_EXTERNAL
+} CgScanKind;
+#define CG_SCAN_KINDS (CG_SCAN_EXTERNAL + 1)
+
+typedef enum CgScanPlace
+{
+	CG_SCAN_BEFORE, /* the first row; not looked for yet */
+	CG_SCAN_IN_INDEX,
+	CG_SCAN_AT_ROW, /* the only one, found without the index */
+	CG_SCAN_AFTER
+} CgScanPlace;
+
 typedef struct CgScan
 {
 	CgTable         table;
+	CgScanKind      kind;
+	CgScanPlace     place;
+	bool            kept; /* for the next look-up of its kind */
 	int             nkeys;
 	ScanKeyData     keys[2];
 	Relation        heap;
 	Relation        index;
 	IndexScanDesc   scan;
 	TupleTableSlot *slot;
+	Buffer          visibility; /* page of the visibility map */
+	bool            hinted;     /* rows may be found by where they were */
+	BlockNumber     nblocks;    /* of the table, if hinted: it has no less while it is locked */
+	MemoryContext   context;    /* of what is allocated on the way */
 } CgScan;
 
+extern void  cg_scan_init(void);
 extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
 						   Datum key2);
+extern void  cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys,
+									Datum key1, Datum key2);
 extern void  cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);
 extern void  cg_scan_again(CgScan *scan, Datum key);
 extern bool  cg_scan_next(CgScan *scan);

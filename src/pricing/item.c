@@ -69,7 +69,7 @@ look_up(CgItemReader *reader, int64 id)
 		return;
 	}
 	cg_scan_begin(&reader->items, CG_ITEMS, inquiry->snapshot, 1, key, 0);
-	cg_scan_begin(&reader->categories, CG_ITEM_CATEGORIES, inquiry->snapshot, 1, key, 0);
+	cg_scan_begin_key_only(&reader->categories, CG_ITEM_CATEGORIES, inquiry->snapshot, 1, key, 0);
 	if (inquiry->has_store)
 		cg_scan_begin(&reader->prices, CG_STORE_PRICES, inquiry->snapshot, 2, key,
 					  Int32GetDatum(inquiry->store_id));

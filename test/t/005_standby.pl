@@ -156,6 +156,39 @@ is($session->query($price), '(1.50,0.30,1.20,{1})', 'the snapshot is kept');
 $session->query('COMMIT');
 is($session->query($price), '(1.50,0.45,1.05,{1})', 'and the next transaction sees the commit');
 
+# Rows are found where they were, and links in the index alone, only as long as that is right: pages that were visible to everybody have
+# changed, items have moved, and the end of the table is gone.
+my $local = Shop::Session->new($primary, 'shop');
+my $tables = 'customer_groups.items, customer_groups.item_categories, customer_groups.members';
+my $many = q{
+	SELECT c.id, sum(d.list_price), sum(d.price), sum(customer_groups.effective_discount(c.id, d.item_id))
+	FROM customer_groups.customers AS c, customer_groups.effective_discounts(c.id, ARRAY(SELECT id FROM customer_groups.items)) AS d
+	WHERE c.id IN (4, 5, 12) GROUP BY c.id ORDER BY c.id};
+Shop::sql($primary, 'shop', q{INSERT INTO customer_groups.items (id, name, price) SELECT n, repeat('x', 300), n FROM generate_series(1001, 1200) AS n});
+Shop::sql($primary, 'shop', "VACUUM $tables");
+follow();
+$_->query($many) for $local, $session;
+for my $change (
+	'DELETE FROM customer_groups.item_categories WHERE item_id = 1',
+	'INSERT INTO customer_groups.item_categories SELECT i.id, c.id FROM customer_groups.items AS i, customer_groups.categories AS c ON CONFLICT DO NOTHING',
+	'DELETE FROM customer_groups.members WHERE customer_id = 4',
+	'UPDATE customer_groups.items SET price = price + 1 WHERE id > 1',
+	'DELETE FROM customer_groups.items WHERE id > 1000',
+	'INSERT INTO customer_groups.items (id, name, price) SELECT n, n, n FROM generate_series(1200, 1001, -1) AS n',
+	'UPDATE customer_groups.items SET id = id + 1000 WHERE id > 1000')
+{
+	Shop::sql($primary, 'shop', $change);
+	follow();
+	my $right = Shop::sql($primary, 'shop', $many);
+	is($_->[1]->query($many), $right, "$_->[0]: $change") for [ 'primary', $local ], [ 'standby', $session ];
+	my $pages = Shop::sql($primary, 'shop', q{SELECT pg_relation_size('customer_groups.items')});
+	Shop::sql($primary, 'shop', "VACUUM $tables");
+	follow();
+	is($_->[1]->query($many), $right, "$_->[0]: and vacuumed") for [ 'primary', $local ], [ 'standby', $session ];
+	isnt(Shop::sql($primary, 'shop', q{SELECT pg_relation_size('customer_groups.items')}), $pages, 'the end of the table is gone') if $change =~ /^DELETE FROM customer_groups.items/;
+}
+$local->quit;
+
 # So many edits that stamps are folded, with subtransactions that overflow.
 Shop::sql($primary, 'shop', q{
 	DO $$ BEGIN FOR i IN 1 .. 300 LOOP

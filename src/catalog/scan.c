@@ -1,0 +1,467 @@
+/*
+ * scan.c
+ *		Look-ups by the primary key of our own tables, or by external_id.
+ *
+ * A query may ask for a hundred thousand prices, and each takes a few look-ups:
+ * opening tables and setting scans up would cost more than the look-ups
+ * themselves.  So an ended scan is kept for the next look-up of its kind: its
+ * memory, but no buffer pin, no reference to a relation and no snapshot.  One
+ * scan is kept for each table and kind; a second one that begins while it is in
+ * use is made anew and freed at its end.
+ *
+ * A kept scan lives in CurTransactionContext of the subtransaction that it was
+ * made in, as long as that holds the locks on table and index: a commit of the
+ * subtransaction leaves both to the parent, and an abort takes both away.  It is
+ * made anew when the relcache entry of either may have changed, as it points to
+ * them, and after an error that came while it was in use.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/tuptable.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "storage/proc.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "catalog/tables.h"
+#include "compat.h"
+
+/* Where the row of an item was found. */
+typedef struct Hint
+{
+	int64           key;
+	ItemPointerData tid; /* that the index gave */
+} Hint;
+
+#define LEAST_HINTS 1024
+#define MOST_HINTS 131072 /* 2 MB */
+
+static Hint  *hints; /* by a hash of the key; each place has the last that came there */
+static uint32 nhints;
+static uint32 nremembered; /* keys that have come, since there are so many places */
+
+typedef enum KeptState
+{
+	KEPT_NOT,
+	KEPT_IDLE,
+	KEPT_IN_USE
+} KeptState;
+
+typedef struct KeptScan
+{
+	KeptState        state;
+	uint32           lxid;     /* local transaction; of another one is nothing left */
+	SubTransactionId made_in;  /* holds the locks and the memory */
+	SubTransactionId taken_in; /* while it is in use */
+	uint64           changes;  /* cg_table_changes() when it was made */
+	Oid              heap;
+	Oid              index;
+	CgScan           scan;
+} KeptScan;
+
+static KeptScan kept_scans[CG_TABLES][CG_SCAN_KINDS];
+
+static void
+forget(KeptScan *kept)
+{
+	MemoryContextDelete(kept->scan.context);
+	kept->state = KEPT_NOT;
+}
+
+/*
+ * What a subtransaction has made goes to its parent or away; what it was using
+ * when it failed is in no state to be used again.
+ */
+static void
+end_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+	for (int table = 0; table < CG_TABLES; table++)
+		for (int kind = 0; kind < CG_SCAN_KINDS; kind++)
+		{
+			KeptScan *kept = &kept_scans[table][kind];
+
+			if (kept->state == KEPT_NOT || kept->lxid != cg_local_xid())
+				continue;
+			if (event == SUBXACT_EVENT_COMMIT_SUB)
+			{
+				if (kept->made_in == mySubid)
+					kept->made_in = parentSubid;
+				if (kept->taken_in == mySubid)
+					kept->taken_in = parentSubid;
+			}
+			else if (kept->made_in == mySubid)
+				kept->state = KEPT_NOT;
+			else if (kept->state == KEPT_IN_USE && kept->taken_in == mySubid)
+				forget(kept);
+		}
+}
+
+/* Registers the callback; called once, when the library is loaded. */
+void
+cg_scan_init(void)
+{
+	RegisterSubXactCallback(end_subxact, NULL);
+}
+
+static Hint *
+hint_of(int64 key)
+{
+	return &hints[murmurhash32((uint32) (key ^ (key >> 32))) & (nhints - 1)];
+}
+
+/* Makes room for more hints. */
+static void
+grow_hints(void)
+{
+	Hint  *old = hints;
+	uint32 nold = nhints;
+	uint32 nnew = Max(2 * nold, LEAST_HINTS);
+
+	hints = MemoryContextAllocZero(CacheMemoryContext, nnew * sizeof(Hint));
+	nhints = nnew;
+	nremembered = 0;
+	for (uint32 i = 0; i < nold; i++)
+		if (ItemPointerIsValid(&old[i].tid))
+			*hint_of(old[i].key) = old[i];
+	if (old != NULL)
+		pfree(old);
+}
+
+static void
+remember(int64 key, ItemPointerData tid)
+{
+	Hint *hint;
+
+	if (nremembered >= nhints / 2 && nhints < MOST_HINTS)
+		grow_hints();
+	hint = hint_of(key);
+	if (!ItemPointerIsValid(&hint->tid) || hint->key != key)
+		nremembered++;
+	hint->key = key;
+	hint->tid = tid;
+}
+
+/*
+ * Looks for a row where it was the last time.  It may have gone and another may
+ * have come: what is found is the row only if the snapshot sees it there with
+ * the key.  Since the key is unique no other place can have it then.
+ */
+static bool
+find_by_hint(CgScan *scan)
+{
+	int64           key = DatumGetInt64(scan->keys[0].sk_argument);
+	bool            more = false;
+	bool            isnull;
+	const Hint     *hint;
+	ItemPointerData tid;
+
+	if (nhints == 0)
+		return false;
+	hint = hint_of(key);
+	tid = hint->tid;
+	if (hint->key != key || !ItemPointerIsValid(&tid) ||
+		ItemPointerGetBlockNumber(&tid) >= scan->nblocks)
+		return false;
+	if (table_index_fetch_tuple(scan->scan->xs_heapfetch, &tid, scan->scan->xs_snapshot, scan->slot,
+								&more, NULL) &&
+		DatumGetInt64(slot_getattr(scan->slot, cg_attnum(scan->table, 0), &isnull)) == key)
+		return true;
+	ExecClearTuple(scan->slot);
+	return false;
+}
+
+/* Looks for the one row in the index, and remembers where it is. */
+static bool
+find_one(CgScan *scan)
+{
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan->scan, ForwardScanDirection)) != NULL)
+	{
+		ItemPointerData first = *tid; /* of the versions on its page */
+
+		if (index_fetch_heap(scan->scan, scan->slot))
+		{
+			remember(DatumGetInt64(scan->keys[0].sk_argument), first);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Makes a scan, with the keys in place, of a table and an index that are open;
+ * its memory is in the current context.
+ */
+static void
+make_scan(CgScan *scan, Snapshot snapshot)
+{
+	/* A copy of the descriptor: a slot must not hold a reference to the relation's own. */
+	scan->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(scan->heap)),
+										  table_slot_callbacks(scan->heap));
+	scan->scan = cg_index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys);
+	scan->scan->xs_want_itup = scan->kind == CG_SCAN_KEY_ONLY;
+	scan->visibility = InvalidBuffer;
+	scan->nblocks = scan->hinted ? RelationGetNumberOfBlocks(scan->heap) : 0;
+	scan->context = CurrentMemoryContext;
+}
+
+/* Opens the table and the index that a look-up goes through, and locks them. */
+static void
+open_relations(CgScan *scan)
+{
+	scan->heap = cg_table_open(scan->table, AccessShareLock);
+	scan->index = index_open(scan->kind == CG_SCAN_EXTERNAL
+								 ? cg_external_key(scan->table, scan->heap)
+								 : cg_primary_key(scan->table),
+							 AccessShareLock);
+}
+
+/* Begins a look-up that finds no scan that is kept; keeps its own if there is room. */
+static void
+begin_new(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	/* Before the table is opened: what changes meanwhile is noticed. */
+	uint64 changes = cg_table_changes(scan->table);
+
+	open_relations(scan);
+	scan->kept = kept->state == KEPT_NOT;
+	if (scan->kept)
+		MemoryContextSwitchTo(AllocSetContextCreate(CurTransactionContext, "customer_groups scan",
+													ALLOCSET_SMALL_SIZES));
+	for (int i = 0; i < scan->nkeys; i++)
+		switch (TupleDescAttr(RelationGetDescr(scan->index), i)->atttypid)
+		{
+			case INT8OID:
+				ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber, F_INT8EQ, values[i]);
+				break;
+			case INT4OID:
+				ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber, F_INT4EQ, values[i]);
+				break;
+			default:
+				ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
+									   scan->index->rd_indcollation[i], F_TEXTEQ, values[i]);
+		}
+	make_scan(scan, snapshot);
+	MemoryContextSwitchTo(caller);
+
+	if (scan->kept)
+	{
+		kept->state = KEPT_IN_USE;
+		kept->lxid = cg_local_xid();
+		kept->made_in = kept->taken_in = GetCurrentSubTransactionId();
+		kept->changes = changes;
+		kept->heap = RelationGetRelid(scan->heap);
+		kept->index = RelationGetRelid(scan->index);
+		kept->scan = *scan;
+	}
+}
+
+/* Takes a kept scan, if it is still good: the locks are held, the relations as they were. */
+static bool
+take_kept(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
+{
+	if (kept->state != KEPT_NOT && kept->lxid != cg_local_xid())
+		kept->state = KEPT_NOT;
+	if (kept->state != KEPT_IDLE)
+		return false;
+	if (kept->changes != cg_table_changes(scan->table) || kept->scan.nkeys != scan->nkeys ||
+		kept->scan.hinted != scan->hinted)
+	{
+		forget(kept);
+		return false;
+	}
+	*scan = kept->scan;
+	scan->heap = table_open(kept->heap, NoLock);
+	scan->index = index_open(kept->index, NoLock);
+	if (kept->changes != cg_table_changes(scan->table) || scan->heap != kept->scan.heap ||
+		scan->index != kept->scan.index)
+	{
+		index_close(scan->index, NoLock);
+		table_close(scan->heap, NoLock);
+		forget(kept);
+		return false;
+	}
+	RelationIncrementReferenceCount(scan->index); /* as index_beginscan() does */
+	scan->scan->xs_snapshot = snapshot;
+	for (int i = 0; i < scan->nkeys; i++)
+		scan->keys[i].sk_argument = values[i];
+	kept->state = KEPT_IN_USE;
+	kept->taken_in = GetCurrentSubTransactionId();
+	return true;
+}
+
+static void
+begin(CgScan *scan, CgTable table, CgScanKind kind, Snapshot snapshot, int nkeys, Datum key1,
+	  Datum key2)
+{
+	KeptScan *kept = &kept_scans[table][kind];
+	Datum     values[2] = {key1, key2};
+
+	scan->table = table;
+	scan->kind = kind;
+	scan->nkeys = nkeys;
+	scan->hinted = table == CG_ITEMS && kind == CG_SCAN_ROWS && IsMVCCSnapshot(snapshot) &&
+				   !IsolationIsSerializable();
+	if (!take_kept(scan, kept, snapshot, values))
+		begin_new(scan, kept, snapshot, values);
+	cg_scan_again(scan, key1);
+}
+
+/*
+ * Begins a look-up by the first nkeys columns of the primary key.  The table
+ * stays locked to the end of the transaction; cg_scan_end() frees the rest.
+ */
+void
+cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1, Datum key2)
+{
+	begin(scan, table, CG_SCAN_ROWS, snapshot, nkeys, key1, key2);
+}
+
+/*
+ * The same, under an MVCC snapshot, where only columns of the primary key are
+ * asked for: rows on pages that are visible to everybody are not looked at.
+ */
+void
+cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
+					   Datum key2)
+{
+	Assert(IsMVCCSnapshot(snapshot));
+	begin(scan, table, CG_SCAN_KEY_ONLY, snapshot, nkeys, key1, key2);
+}
+
+/*
+ * Begins a look-up by external_id, of customers or items; otherwise the same.
+ */
+void
+cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key)
+{
+	begin(scan, table, CG_SCAN_EXTERNAL, snapshot, 1, key, 0);
+}
+
+/*
+ * Goes on with another key, the first one where there are two.
+ */
+void
+cg_scan_again(CgScan *scan, Datum key)
+{
+	scan->keys[0].sk_argument = key;
+	scan->place = CG_SCAN_BEFORE;
+}
+
+/* The next entry of the index whose row the snapshot sees, as IndexOnlyNext() finds it. */
+static bool
+next_key(CgScan *scan)
+{
+	IndexScanDesc desc = scan->scan;
+	ItemPointer   tid;
+
+	while ((tid = index_getnext_tid(desc, ForwardScanDirection)) != NULL)
+	{
+		bool found;
+
+		if (VM_ALL_VISIBLE(scan->heap, ItemPointerGetBlockNumber(tid), &scan->visibility))
+		{
+			/* Looking at a row would have locked it, for a serializable transaction. */
+			PredicateLockPage(scan->heap, ItemPointerGetBlockNumber(tid), desc->xs_snapshot);
+			return true;
+		}
+		found = index_fetch_heap(desc, scan->slot);
+		ExecClearTuple(scan->slot);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+/* The next row, or false when there is none. */
+bool
+cg_scan_next(CgScan *scan)
+{
+	MemoryContext caller;
+	bool          found;
+
+	if (scan->place == CG_SCAN_AFTER || scan->place == CG_SCAN_AT_ROW)
+		return false;
+	caller = MemoryContextSwitchTo(scan->context);
+	if (scan->place == CG_SCAN_BEFORE)
+	{
+		if (scan->hinted && find_by_hint(scan))
+		{
+			scan->place = CG_SCAN_AT_ROW;
+			MemoryContextSwitchTo(caller);
+			return true;
+		}
+		index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+		scan->place = CG_SCAN_IN_INDEX;
+	}
+	if (scan->kind == CG_SCAN_KEY_ONLY)
+		found = next_key(scan);
+	else if (scan->hinted)
+		found = find_one(scan);
+	else
+		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot);
+	if (!found)
+		scan->place = CG_SCAN_AFTER;
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+/* A column of the present row; what it points to lives until the next row. */
+Datum
+cg_scan_get(CgScan *scan, int column, bool *isnull)
+{
+	/* The columns of the key are the first ones in the lists of catalog.c. */
+	if (scan->kind == CG_SCAN_KEY_ONLY)
+		return index_getattr(scan->scan->xs_itup, column + 1, scan->scan->xs_itupdesc, isnull);
+	return slot_getattr(scan->slot, cg_attnum(scan->table, column), isnull);
+}
+
+/* Whether this transaction has made the present row, or its present version. */
+bool
+cg_scan_is_own(CgScan *scan)
+{
+	bool  isnull;
+	Datum xmin = slot_getsysattr(scan->slot, MinTransactionIdAttributeNumber, &isnull);
+
+	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+}
+
+void
+cg_scan_end(CgScan *scan)
+{
+	if (BufferIsValid(scan->visibility))
+		ReleaseBuffer(scan->visibility);
+	ExecClearTuple(scan->slot);
+	if (scan->kept)
+	{
+		/* Lets go of the pins; at its end a scan has none. */
+		if (scan->place == CG_SCAN_IN_INDEX)
+			index_rescan(scan->scan, NULL, scan->nkeys, NULL, 0);
+		else if (scan->place == CG_SCAN_AT_ROW)
+			table_index_fetch_reset(scan->scan->xs_heapfetch);
+		RelationDecrementReferenceCount(scan->index);
+		kept_scans[scan->table][scan->kind].state = KEPT_IDLE;
+	}
+	else
+	{
+		index_endscan(scan->scan);
+		ExecDropSingleTupleTableSlot(scan->slot);
+	}
+	index_close(scan->index, NoLock);
+	table_close(scan->heap, NoLock);
+}
