@@ -5,13 +5,117 @@
  * Rows are looked up by their primary keys under the inquiry's snapshot; a
  * reader keeps its scans for the next item.  Categories and those above them
  * come from the cache of promotions.  Memory is the caller's.
+ *
+ * A query that asks for the same items again and again, for other customers,
+ * reads each once: what has been read is kept in a memo as long as questions
+ * come under the same snapshot, which would read the same rows.  It begins with
+ * the second question, lives under CacheMemoryContext and is emptied when
+ * another snapshot or store comes, or a table is altered.
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "pricing/pricing_internal.h"
+
+#define MOST_ITEMS 20000 /* in the memo: about 5 MB */
+
+typedef struct MemoEntry
+{
+	int64  id; /* hash key */
+	CgItem item;
+	char   status;
+} MemoEntry;
+
+#define SH_PREFIX memo
+#define SH_ELEMENT_TYPE MemoEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static struct
+{
+	CgSnapshotKey snapshot;
+	uint64        changes; /* of the tables */
+	bool          has_store;
+	int32         store_id;
+	memo_hash    *items; /* NULL: only one question has come */
+	MemoryContext context;
+} memo;
+
+/*
+ * Whether the memo holds what an inquiry would read; if not, it is made ready for
+ * the next one.
+ */
+static bool
+memo_is_good(const CgInquiry *inquiry)
+{
+	uint64 changes = cg_table_changes(CG_ITEMS) + cg_table_changes(CG_ITEM_CATEGORIES) +
+					 cg_table_changes(CG_STORE_PRICES) + cg_table_changes(CG_CATEGORIES);
+
+	if (cg_same_snapshot(&memo.snapshot, inquiry->snapshot) && memo.changes == changes &&
+		memo.has_store == inquiry->has_store &&
+		(!memo.has_store || memo.store_id == inquiry->store_id))
+	{
+		if (memo.items == NULL)
+			memo.items = memo_create(memo.context, 64, NULL);
+		return true;
+	}
+	memo.items = NULL;
+	if (memo.context == NULL)
+		memo.context = AllocSetContextCreate(CacheMemoryContext, "customer_groups items",
+											 ALLOCSET_DEFAULT_SIZES);
+	else
+		MemoryContextReset(memo.context);
+	cg_remember_snapshot(&memo.snapshot, inquiry->snapshot);
+	memo.changes = changes;
+	memo.has_store = inquiry->has_store;
+	memo.store_id = inquiry->store_id;
+	return false;
+}
+
+/* Copies an item into memory that is zero or has held another. */
+static void
+copy_item(CgItem *to, const CgItem *from)
+{
+	CgCover *covers = to->covers;
+	int      max = to->max_covers;
+
+	if (max < from->ncovers)
+	{
+		if (covers != NULL)
+			pfree(covers);
+		max = from->ncovers;
+		covers = palloc(max * sizeof(CgCover));
+	}
+	memcpy(covers, from->covers, from->ncovers * sizeof(CgCover));
+	*to = *from;
+	to->covers = covers;
+	to->max_covers = max;
+}
+
+static void
+leave_in_memo(const CgItem *item)
+{
+	MemoryContext caller;
+	CgItem        copy = {0};
+	bool          exists;
+
+	if (memo.items->members >= MOST_ITEMS)
+		return;
+	caller = MemoryContextSwitchTo(memo.context);
+	copy_item(&copy, item);
+	MemoryContextSwitchTo(caller);
+	memo_insert(memo.items, item->id, &exists)->item = copy;
+}
 
 /* A price that may be null; false when it is. */
 static bool
@@ -51,6 +155,7 @@ void
 cg_items_begin(CgItemReader *reader, const CgInquiry *inquiry)
 {
 	reader->inquiry = inquiry;
+	reader->memo = memo_is_good(inquiry);
 	reader->begun = false;
 }
 
@@ -118,6 +223,16 @@ cg_items_read(CgItemReader *reader, int64 id, int32 line_no, CgItem *item)
 	bool             isnull;
 	Datum            datum;
 
+	if (reader->memo)
+	{
+		const MemoEntry *entry = memo_lookup(memo.items, id);
+
+		if (entry != NULL)
+		{
+			copy_item(item, &entry->item);
+			return;
+		}
+	}
 	look_up(reader, id);
 	if (!cg_scan_next(&reader->items))
 	{
@@ -157,6 +272,8 @@ cg_items_read(CgItemReader *reader, int64 id, int32 line_no, CgItem *item)
 		add_category(item, DatumGetInt32(cg_scan_get(&reader->categories,
 													 CG_ITEM_CATEGORIES_CATEGORY_ID, &isnull)));
 	}
+	if (reader->memo)
+		leave_in_memo(item);
 }
 
 void

@@ -104,6 +104,7 @@ typedef struct CgItem
 typedef struct CgItemReader
 {
 	const CgInquiry *inquiry;
+	bool             memo; /* takes items from it, and leaves them there */
 	bool             begun;
 	CgScan           items;
 	CgScan           categories;

@@ -226,5 +226,7 @@ typedef struct CgCache
 extern void   cg_stamps_init(void);
 extern uint64 cg_subxact_aborts(void);
 extern void   cg_cache_validate(CgCache *cache, Snapshot snapshot);
+extern bool   cg_same_snapshot(const CgSnapshotKey *key, Snapshot snapshot);
+extern void   cg_remember_snapshot(CgSnapshotKey *key, Snapshot snapshot);
 
 #endif

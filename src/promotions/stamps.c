@@ -108,17 +108,15 @@ cg_stamps_init(void)
 }
 
 /*
- * Whether a snapshot would see just the stamps that the remembered one saw.  Up to
- * which command it sees what this transaction has done makes no difference as long
- * as that left none.
+ * Whether a snapshot sees of other transactions what the remembered one saw, in
+ * the same transaction.
  */
 static bool
-same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
+sees_the_same(const CgSnapshotKey *key, Snapshot snapshot)
 {
 	int nxids = snapshot->xcnt + Max(snapshot->subxcnt, 0);
 
 	return key->lxid == cg_local_xid() && key->aborts == subxact_aborts &&
-		   (key->curcid == snapshot->curcid || left.lxid != key->lxid) &&
 		   key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
 		   key->in_recovery == snapshot->takenDuringRecovery &&
 		   key->overflowed == snapshot->suboverflowed && key->nxids == nxids &&
@@ -128,8 +126,27 @@ same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
 											 snapshot->subxcnt * sizeof(TransactionId)) == 0);
 }
 
-static void
-remember_snapshot(CgSnapshotKey *key, Snapshot snapshot)
+/*
+ * Whether a snapshot would see just the stamps that the remembered one saw.  Up to
+ * which command it sees what this transaction has done makes no difference as long
+ * as that left none.
+ */
+static bool
+sees_the_same_stamps(const CgSnapshotKey *key, Snapshot snapshot)
+{
+	return sees_the_same(key, snapshot) &&
+		   (key->curcid == snapshot->curcid || left.lxid != key->lxid);
+}
+
+/* Whether a snapshot sees just the rows that the remembered one saw, of any table. */
+bool
+cg_same_snapshot(const CgSnapshotKey *key, Snapshot snapshot)
+{
+	return sees_the_same(key, snapshot) && key->curcid == snapshot->curcid;
+}
+
+void
+cg_remember_snapshot(CgSnapshotKey *key, Snapshot snapshot)
 {
 	int nxids = snapshot->xcnt + Max(snapshot->subxcnt, 0);
 
@@ -251,7 +268,7 @@ read_stamps(Snapshot snapshot, int *nstamps)
 static const CgStamp *
 seen_stamps(Snapshot snapshot, uint64 sources, int *nstamps)
 {
-	if (seen.sources != sources || !same_snapshot(&seen.snapshot, snapshot))
+	if (seen.sources != sources || !sees_the_same_stamps(&seen.snapshot, snapshot))
 	{
 		MemoryContext caller;
 
@@ -264,7 +281,7 @@ seen_stamps(Snapshot snapshot, uint64 sources, int *nstamps)
 		seen.stamps = read_stamps(snapshot, &seen.nstamps);
 		MemoryContextSwitchTo(caller);
 		seen.sources = sources;
-		remember_snapshot(&seen.snapshot, snapshot);
+		cg_remember_snapshot(&seen.snapshot, snapshot);
 	}
 	*nstamps = seen.nstamps;
 	return seen.stamps;
@@ -409,7 +426,7 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 	uint64         sources;
 
 	if (cache->loaded && cache->sources == cg_source_changes() &&
-		same_snapshot(&cache->snapshot, snapshot))
+		sees_the_same_stamps(&cache->snapshot, snapshot))
 		return;
 	if (snapshot->snapshot_type != SNAPSHOT_MVCC)
 		elog(ERROR, "cache \"%s\" was asked for without an MVCC snapshot", cache->name);
@@ -431,7 +448,7 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 	stamps = seen_stamps(snapshot, sources, &nstamps);
 	if (cache->loaded && same_stamps(cache, stamps, nstamps))
 	{
-		remember_snapshot(&cache->snapshot, snapshot);
+		cg_remember_snapshot(&cache->snapshot, snapshot);
 		cache->sources = sources;
 		PopActiveSnapshot();
 		return;
@@ -470,7 +487,7 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 		SPI_finish();
 		cg_restore_user(&saved);
 	}
-	remember_snapshot(&cache->snapshot, snapshot);
+	cg_remember_snapshot(&cache->snapshot, snapshot);
 	cache->sources = sources;
 	cache->loaded = true;
 
