@@ -21,7 +21,6 @@
 /* evaluate.c: one question, or many about one time under one snapshot. */
 typedef struct CgEvaluation CgEvaluation;
 
-
 extern CgEvaluation *cg_evaluation_begin(TimestampTz at, Snapshot snapshot);
 extern void          cg_evaluation_customer(CgEvaluation *evaluation, int64 customer_id);
 extern bool          cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id);
