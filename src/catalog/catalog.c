@@ -242,7 +242,6 @@ is_cached(CgTable table)
 		case CG_SALES:
 		case CG_SALE_LINES:
 		case CG_SEGMENT_MEMBERS:
-		case CG_SEGMENT_TRACKING:
 		case CG_CACHE_STAMPS:
 			return false;
 		default:
@@ -785,6 +784,29 @@ cg_execute(CgStatement *statement, Datum *values, const char *nulls)
 {
 	return check_executed(statement,
 						  SPI_execute_plan(statement_plan(statement), values, nulls, false, 0));
+}
+
+/*
+ * The same over n rows, whose columns are given; a column may have no nulls
+ * (NULL).  The statement for many takes an array of each column, that for one,
+ * which is much cheaper, the values of its row.
+ */
+int
+cg_execute_rows(CgStatement *many, CgStatement *one, Datum *const *columns, bool *const *nulls,
+				int n)
+{
+	Datum values[CG_MAX_ARGS];
+	char  isnull[CG_MAX_ARGS + 1] = {0};
+
+	for (int c = 0; OidIsValid(one->argtypes[c]); c++)
+	{
+		bool *column_nulls = nulls == NULL ? NULL : nulls[c];
+
+		values[c] = n == 1 ? columns[c][0]
+						   : cg_make_array(columns[c], column_nulls, n, one->argtypes[c]);
+		isnull[c] = n == 1 && column_nulls != NULL && column_nulls[0] ? 'n' : ' ';
+	}
+	return cg_execute(n == 1 ? one : many, values, isnull);
 }
 
 /*

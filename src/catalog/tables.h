@@ -248,6 +248,8 @@ typedef struct CgStatement
 } CgStatement;
 
 extern int    cg_execute(CgStatement *statement, Datum *values, const char *nulls);
+extern int    cg_execute_rows(CgStatement *many, CgStatement *one, Datum *const *columns,
+							  bool *const *nulls, int n);
 extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
 extern Portal cg_open_cursor(CgStatement *statement, Datum *values, const char *nulls);
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);

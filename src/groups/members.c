@@ -101,47 +101,63 @@ typedef struct Move
 	int32       to;   /* group; 0: none */
 } Move;
 
+/* The statements below take arrays of rows, or the values of one row. */
+#define INSERT_EVENTS(source)                                                                      \
+	"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "                    \
+	"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("                     \
+	"	'code', g.code, 'name', g.name, 'source', e.source, "                                        \
+	"	'valid_from', e.valid_from, 'valid_until', e.valid_until) "                                  \
+	"	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "                             \
+	"		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "                            \
+	"	OPERATOR(pg_catalog.||) CASE WHEN e.added_by IS NULL THEN '{}' "                             \
+	"		ELSE pg_catalog.jsonb_build_object('added_by', e.added_by) END "                            \
+	"FROM " source " AS e (kind, customer_id, group_id, source, valid_from, valid_until, "         \
+	"	added_at, added_by, place) "                                                                 \
+	"LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "                \
+	"ORDER BY e.place"
+
 static CgStatement insert_events = {
 	.generic = true,
-	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
-		   "SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("
-		   "	'code', g.code, 'name', g.name, 'source', e.source, "
-		   "	'valid_from', e.valid_from, 'valid_until', e.valid_until) "
-		   "	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "
-		   "		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "
-		   "	OPERATOR(pg_catalog.||) CASE WHEN e.added_by IS NULL THEN '{}' "
-		   "		ELSE pg_catalog.jsonb_build_object('added_by', e.added_by) END "
-		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		   "	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY "
-		   "	AS e (kind, customer_id, group_id, source, valid_from, valid_until, added_at, "
-		   "added_by, "
-		   "	place) "
-		   "LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "
-		   "ORDER BY e.place",
+	.sql = INSERT_EVENTS(
+		"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY"),
 	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, DATEARRAYOID,
 				 TIMESTAMPTZARRAYOID, TEXTARRAYOID}};
 
+static CgStatement insert_event = {
+	.generic = true,
+	.sql = INSERT_EVENTS("(VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1))"),
+	.argtypes = {TEXTOID, INT8OID, INT4OID, TEXTOID, DATEOID, DATEOID, TIMESTAMPTZOID, TEXTOID}};
+
+#define INSERT_MOVES(source)                                                                       \
+	"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "                    \
+	"SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("                           \
+	"	'ladder', m.ladder, 'from', f.code, 'from_id', "                                             \
+	"		CASE WHEN m.replaced_id OPERATOR(pg_catalog.<>) 0 THEN m.replaced_id END, "                 \
+	"	'to', t.code) "                                                                              \
+	"	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "                              \
+	"		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "                                  \
+	"			'threshold', m.threshold) END "                                                            \
+	"FROM " source " AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, "        \
+	"	replaced_id, place) "                                                                        \
+	"LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "                 \
+	"LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "                   \
+	"ORDER BY m.place"
+
 static CgStatement insert_moves = {
 	.generic = true,
-	.sql = "INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "
-		   "SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("
-		   "	'ladder', m.ladder, 'from', f.code, 'from_id', "
-		   "		CASE WHEN m.replaced_id OPERATOR(pg_catalog.<>) 0 THEN m.replaced_id END, "
-		   "	'to', t.code) "
-		   "	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "
-		   "		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "
-		   "			'threshold', m.threshold) END "
-		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		   "	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY "
-		   "	AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, "
-		   "		replaced_id, place) "
-		   "LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "
-		   "LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "
-		   "ORDER BY m.place",
+	.sql = INSERT_MOVES(
+		"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY"),
 	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
 				 NUMERICARRAYOID, NUMERICARRAYOID, INT4ARRAYOID}};
+
+static CgStatement insert_move = {
+	.generic = true,
+	.sql = INSERT_MOVES("(VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1))"),
+	.argtypes = {INT8OID, TEXTOID, INT4OID, INT4OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID}};
 
 static CgStatement delete_replaced = {
 	.generic = true,
@@ -306,19 +322,19 @@ add_event(Events *events, const Membership *old, const Membership *new)
 static void
 write_events(Events *events)
 {
-	Datum values[8];
+	Datum *columns[] = {events->kinds, events->customers, events->groups,   events->sources,
+						events->froms, events->untils,    events->added_at, events->added_by};
+	bool  *nulls[] = {NULL,
+					  NULL,
+					  NULL,
+					  NULL,
+					  events->no_from,
+					  events->no_until,
+					  events->no_added_at,
+					  events->no_added_by};
 
-	if (events->n == 0)
-		return;
-	values[0] = cg_make_array(events->kinds, NULL, events->n, TEXTOID);
-	values[1] = cg_make_array(events->customers, NULL, events->n, INT8OID);
-	values[2] = cg_make_array(events->groups, NULL, events->n, INT4OID);
-	values[3] = cg_make_array(events->sources, NULL, events->n, TEXTOID);
-	values[4] = cg_make_array(events->froms, events->no_from, events->n, DATEOID);
-	values[5] = cg_make_array(events->untils, events->no_until, events->n, DATEOID);
-	values[6] = cg_make_array(events->added_at, events->no_added_at, events->n, TIMESTAMPTZOID);
-	values[7] = cg_make_array(events->added_by, events->no_added_by, events->n, TEXTOID);
-	cg_execute(&insert_events, values, NULL);
+	if (events->n > 0)
+		cg_execute_rows(&insert_events, &insert_event, columns, nulls, events->n);
 }
 
 static bool
@@ -337,8 +353,8 @@ static void
 write_moves(const Move *moves, int n)
 {
 	Datum *columns[8];
-	Datum  values[8];
 	bool  *by_hand = palloc((n + 1) * sizeof(bool));
+	bool  *nulls[] = {NULL, NULL, NULL, NULL, NULL, by_hand, by_hand, NULL};
 
 	if (n == 0)
 		return;
@@ -366,15 +382,7 @@ write_moves(const Move *moves, int n)
 									 : NumericGetDatum(up ? to->threshold : from->threshold);
 		columns[7][i] = Int32GetDatum(moves[i].from);
 	}
-	values[0] = cg_make_array(columns[0], NULL, n, INT8OID);
-	values[1] = cg_make_array(columns[1], NULL, n, TEXTOID);
-	values[2] = cg_make_array(columns[2], NULL, n, INT4OID);
-	values[3] = cg_make_array(columns[3], NULL, n, INT4OID);
-	values[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
-	values[5] = cg_make_array(columns[5], by_hand, n, NUMERICOID);
-	values[6] = cg_make_array(columns[6], by_hand, n, NUMERICOID);
-	values[7] = cg_make_array(columns[7], NULL, n, INT4OID);
-	cg_execute(&insert_moves, values, NULL);
+	cg_execute_rows(&insert_moves, &insert_move, columns, nulls, n);
 }
 
 static const CgTier *

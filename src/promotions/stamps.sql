@@ -61,6 +61,7 @@ BEGIN
 			('categories', 'category', 'id'),
 			('brands', 'brand', 'id'),
 			('segments', 'segment', 'id'),
+			('segment_tracking', 'segment', NULL),
 			('promotions', 'promotion', 'id'),
 			('promotion_items', 'promotion', 'promotion_id'),
 			('promotion_categories', 'promotion', 'promotion_id'),

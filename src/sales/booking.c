@@ -228,6 +228,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 {
 	TriggerData   *trigdata = cg_check_trigger(fcinfo, "book_sales", CG_SALES, TRIGGER_EVENT_AFTER);
 	TupleDesc      desc = RelationGetDescr(trigdata->tg_relation);
+	bool           nested;
 	bool           inserted = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
 	bookings_hash *bookings;
 	bookings_iterator iterator;
@@ -246,7 +247,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (trigdata->tg_newtable == NULL && trigdata->tg_oldtable == NULL)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("book_sales needs the rows of the statement")));
-	if (DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1)
+	nested = DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1;
+	if (nested)
 		nested_in = cg_local_xid();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -270,7 +272,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	cg_tracking_lock();
 	/* No group becomes a tier or ceases to be one from here on: see groups_changed. */
 	table_close(cg_table_open(CG_MEMBERS, RowExclusiveLock), NoLock);
-	cg_facts_begin(&writer);
+	cg_facts_begin(&writer, n == 1);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -281,6 +283,9 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	cg_track_begin(&tracking);
 	if (nbooked == 1)
 		tracking.facts = writer.last;
+	/* An outer trigger may not have judged by its own change so far. */
+	if (tracking.facts != NULL && !nested)
+		tracking.before = writer.before;
 	cg_track_before(&tracking, customers, nbooked, command);
 	cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
 	cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);

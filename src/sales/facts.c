@@ -63,10 +63,11 @@ static const int count_columns[] = {
 };
 
 /*
- * Gets ready to change facts rows, in the order of their customers.
+ * Gets ready to change facts rows, in the order of their customers; says whether
+ * to keep what the last one was before.
  */
 void
-cg_facts_begin(CgFactsWriter *writer)
+cg_facts_begin(CgFactsWriter *writer, bool keep)
 {
 	TupleDesc desc;
 
@@ -77,6 +78,9 @@ cg_facts_begin(CgFactsWriter *writer)
 		return;
 	CheckCmdReplicaIdentity(writer->rel, CMD_UPDATE);
 	desc = RelationGetDescr(writer->rel);
+	writer->keep = keep;
+	if (keep)
+		writer->before = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	writer->row = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	writer->values = palloc(desc->natts * sizeof(Datum));
 	writer->nulls = palloc(desc->natts * sizeof(bool));
@@ -229,6 +233,8 @@ change_row(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts)
 									InvalidSnapshot, true, &failure, &mode, &work);
 		if (result == TM_Ok)
 		{
+			if (writer->keep)
+				ExecStoreHeapTuple(ExecCopySlotHeapTuple(old), writer->before, true);
 			if (work)
 				update_indexes(writer, work);
 			return true;
@@ -336,4 +342,6 @@ cg_facts_free(CgFactsWriter *writer)
 {
 	if (writer->row != NULL)
 		ExecDropSingleTupleTableSlot(writer->row);
+	if (writer->before != NULL)
+		ExecDropSingleTupleTableSlot(writer->before);
 }

@@ -43,8 +43,10 @@ typedef struct CgFactsWriter
 	bool            direct; /* past the executor */
 	bool            scanning;
 	CgScan          scan;
+	bool            keep;   /* the row as it was before */
 	TupleTableSlot *last;   /* row that was written; NULL: it is not known */
-	TupleTableSlot *row;    /* where it is */
+	TupleTableSlot *before; /* what it was, if that is to be kept */
+	TupleTableSlot *row;    /* where it is made */
 	TupleTableSlot *locked; /* a version that somebody else has made meanwhile */
 	Datum          *values;
 	bool           *nulls;
@@ -52,7 +54,7 @@ typedef struct CgFactsWriter
 	ResultRelInfo  *indexes;
 } CgFactsWriter;
 
-extern void cg_facts_begin(CgFactsWriter *writer);
+extern void cg_facts_begin(CgFactsWriter *writer, bool keep);
 extern bool cg_facts_add(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts);
 extern void cg_facts_end(CgFactsWriter *writer);
 extern void cg_facts_free(CgFactsWriter *writer);

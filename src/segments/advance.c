@@ -162,7 +162,7 @@ advance(TimestampTz upto)
 	CommandCounterIncrement();
 	PushCopiedSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
-	(void) cg_tracking_today(snapshot, &reached, &from, NULL);
+	(void) cg_tracking_today(snapshot, &reached, &from);
 	if (!reached)
 		reached = first_tracked(&from);
 	definitions = cg_definitions(snapshot);

@@ -2,8 +2,8 @@
  * segment_cache.c
  *		The backend's cache of segments, and of the codes that rules name.
  *
- * Key: ids, and codes.  Source: the tables segments, groups, categories and
- * brands.  Invalidator: the stamps (promotions/stamps.c).  What one table gives
+ * Key: ids, and codes.  Source: the tables segments, segment_tracking, groups,
+ * categories and brands.  Invalidator: the stamps (promotions/stamps.c).  What one table gives
  * has a context of its own under CacheMemoryContext, which is reset when that
  * table is read anew, as a whole: these tables are small.
  *
@@ -95,6 +95,9 @@ static CgStatement select_segments = {
 		   "FROM customer_groups.segments "
 		   "ORDER BY position, code COLLATE pg_catalog.\"C\"",
 	.restypes = {INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TIMESTAMPTZOID}};
+
+static CgStatement select_reached = {
+	.sql = "SELECT reached_on FROM customer_groups.segment_tracking", .restypes = {DATEOID}};
 
 /*
  * The segments and codes that a snapshot would read.  Owned by the cache; good
@@ -341,17 +344,19 @@ dependencies_of(const CgRuleNode *node, bool *visited)
 			result = CG_DEPENDS_RECORD | CG_DEPENDS_DAY;
 			break;
 		case CG_RULE_BIRTHDAY_IN_MONTH:
-		case CG_RULE_ATTRIBUTE:
 			result = CG_DEPENDS_RECORD;
+			break;
+		case CG_RULE_ATTRIBUTE:
+			result = CG_DEPENDS_RECORD | CG_DEPENDS_ROWS;
 			break;
 		case CG_RULE_BOUGHT_ITEM:
 		case CG_RULE_BOUGHT_CATEGORY:
 		case CG_RULE_BOUGHT_BRAND:
-			result = CG_DEPENDS_SALES | CG_DEPENDS_LINES;
+			result = CG_DEPENDS_SALES | CG_DEPENDS_LINES | CG_DEPENDS_ROWS;
 			break;
 		case CG_RULE_MEMBER:
 		case CG_RULE_TIER:
-			result = CG_DEPENDS_MEMBERS | CG_DEPENDS_DAY;
+			result = CG_DEPENDS_MEMBERS | CG_DEPENDS_DAY | CG_DEPENDS_ROWS;
 			break;
 		case CG_RULE_SEGMENT:
 			if (cg_find_code(CG_NAME_SEGMENT, cg_rule_name(node), &place) && !visited[place])
@@ -364,7 +369,7 @@ dependencies_of(const CgRuleNode *node, bool *visited)
 	if ((node->kind == CG_RULE_METRIC ||
 		 (node->kind >= CG_RULE_BOUGHT_ITEM && node->kind <= CG_RULE_BOUGHT_BRAND)) &&
 		node->days >= 0)
-		result |= CG_DEPENDS_DAY;
+		result |= CG_DEPENDS_DAY | CG_DEPENDS_ROWS;
 	return result;
 }
 
@@ -422,6 +427,13 @@ load_segments(void)
 	}
 	segments.n = n;
 	find_dependencies();
+	segments.reached = cg_execute_as_is(&select_reached, NULL) > 0;
+	if (segments.reached)
+	{
+		bool isnull;
+
+		segments.reached_on = DatumGetDateADT(column(0, 1, &isnull));
+	}
 }
 
 static void

@@ -55,13 +55,16 @@ typedef struct CgSegment
 #define CG_DEPENDS_DAY (1 << 4)     /* what day it is */
 #define CG_DEPENDS_ZONE (1 << 5)    /* on what day a time was */
 #define CG_DEPENDS_ALL ((1 << 6) - 1)
+#define CG_DEPENDS_ROWS (1 << 6) /* of any of them, on other rows than the facts */
 
 typedef struct CgSegments
 {
 	uint64     generation; /* grows with every change of what is cached */
 	int        n;
 	int        ntracked;
-	CgSegment *segments; /* by position, then code */
+	CgSegment *segments;   /* by position, then code */
+	bool       reached;    /* reached_on is set */
+	DateADT    reached_on; /* the day up to which all customers have been judged */
 } CgSegments;
 
 extern const CgSegments *cg_segments(Snapshot snapshot);

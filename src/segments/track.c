@@ -140,29 +140,17 @@ cg_tracking_lock(void)
 
 /*
  * The day of tracking, by the clock and by what a snapshot reads; also the day
- * that all customers have reached, if any, and whether this transaction has
- * brought them there.
+ * that all customers have reached, if any.
  */
 DateADT
-cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on, bool *own)
+cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
 {
-	pg_tz  *timezone = cg_definitions(snapshot)->settings.timezone;
-	DateADT today = cg_day_of(GetCurrentTimestamp(), timezone);
-	CgScan  scan;
+	const CgSegments *segments = cg_segments(snapshot);
+	DateADT today = cg_day_of(GetCurrentTimestamp(), cg_definitions(snapshot)->settings.timezone);
 
-	cg_scan_begin(&scan, CG_SEGMENT_TRACKING, snapshot, 1, Int32GetDatum(1), 0);
-	*reached = cg_scan_next(&scan);
-	if (*reached)
-	{
-		bool isnull;
-
-		*reached_on = DatumGetDateADT(cg_scan_get(&scan, CG_SEGMENT_TRACKING_REACHED_ON, &isnull));
-		today = Max(today, *reached_on);
-		if (own != NULL)
-			*own = cg_scan_is_own(&scan);
-	}
-	cg_scan_end(&scan);
-	return today;
+	*reached = segments->reached;
+	*reached_on = segments->reached_on;
+	return *reached ? Max(today, *reached_on) : today;
 }
 
 /*
@@ -178,11 +166,10 @@ cg_track_begin(CgTracking *tracking)
 	tracking->command = tracking->snapshot->curcid;
 	if (cg_segments(tracking->snapshot)->ntracked > 0)
 	{
-		bool own = true;
+		DateADT reached_on;
 
-		tracking->today = cg_tracking_today(tracking->snapshot, &tracking->reached,
-											&tracking->reached_on, &own);
-		tracking->has_today = !own;
+		tracking->today = cg_tracking_today(tracking->snapshot, &tracking->reached, &reached_on);
+		tracking->reached = tracking->reached && reached_on >= tracking->today;
 	}
 }
 
@@ -211,11 +198,8 @@ begin_tracking(Tracker *tracker, const CgTracking *tracking, const CommandId *co
 		return false;
 	}
 	tracker->today = tracking->today;
-	tracker->reached = tracking->reached;
-	tracker->reached_on = tracking->reached_on;
-	if (!tracking->has_today)
-		tracker->today = cg_tracking_today(tracker->snapshot, &tracker->reached,
-										   &tracker->reached_on, NULL);
+	tracker->reached = tracker->segments->reached;
+	tracker->reached_on = tracker->segments->reached_on;
 	tracker->timezone = cg_definitions(tracker->snapshot)->settings.timezone;
 	return true;
 }
@@ -468,6 +452,44 @@ judge(Tracker *tracker, int64 customer_id, DateADT day, uint32 parts, bool with_
 	}
 }
 
+/*
+ * Whether the answers about a customer are what they were when it was last judged:
+ * its facts rows are at hand, then and now, and no rule in question asks for more.
+ */
+static bool
+same_answers(Tracker *tracker, const CgTracking *tracking, int64 customer_id, uint32 parts)
+{
+	CgEvaluation    *evaluation = tracker->evaluation;
+	const CgSegment *segments = tracker->segments->segments;
+	DateADT          day = tracker->today;
+
+	if (tracking->facts == NULL || tracking->before == NULL)
+		return false;
+	for (int i = 0; i < tracker->segments->n; i++)
+		if (segments[i].tracked &&
+			(segments[i].pending ||
+			 ((segments[i].depends & parts) && (segments[i].depends & CG_DEPENDS_ROWS))))
+			return false;
+	for (int after = 0; after < 2; after++)
+	{
+		cg_evaluation_take(evaluation, customer_id, after ? tracking->facts : tracking->before);
+		(void) reached_by(tracker, &day);
+		cg_evaluation_move(evaluation, day);
+		for (int i = 0; i < tracker->segments->n; i++)
+		{
+			bool is_in;
+
+			if (!segments[i].tracked || (segments[i].depends & parts) == 0)
+				continue;
+			is_in = cg_evaluation_in_segment(evaluation, segments[i].id);
+			if (after && is_in != tracker->is_in[i])
+				return false;
+			tracker->is_in[i] = is_in;
+		}
+	}
+	return true;
+}
+
 static bool
 any_depends_on_day(const CgSegments *segments)
 {
@@ -490,9 +512,7 @@ cg_track_before(CgTracking *tracking, const int64 *customers, int n, CommandId c
 	int     nbehind = 0;
 	DateADT today;
 
-	if (n == 0 ||
-		(tracking->has_today && tracking->reached && tracking->reached_on >= tracking->today) ||
-		!begin_tracking(&tracker, tracking, &command))
+	if (n == 0 || tracking->reached || !begin_tracking(&tracker, tracking, &command))
 		return;
 	if (!any_depends_on_day(tracker.segments) ||
 		(tracker.reached && tracker.reached_on >= tracker.today))
@@ -564,7 +584,8 @@ cg_track_after(CgTracking *tracking, const int64 *customers, int n, uint32 parts
 	{
 		DateADT day;
 
-		if (!begin_customer(&tracker, customers[i], tracking->facts))
+		if (same_answers(&tracker, tracking, customers[i], parts) ||
+			!begin_customer(&tracker, customers[i], tracking->facts))
 			continue;
 		/* Today may be over since, or another time zone may have set it back. */
 		if (!reached_by(&tracker, &day))

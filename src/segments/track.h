@@ -18,11 +18,10 @@ typedef struct CgTracking
 {
 	Snapshot        snapshot; /* of all that was committed when it began */
 	CommandId       command;
-	bool            has_today; /* what follows is known, and was so before the statement */
 	DateADT         today;
-	bool            reached; /* reached_on is set */
-	DateADT         reached_on;
-	TupleTableSlot *facts; /* the facts row of the only customer, where it is at hand */
+	bool            reached; /* by all customers */
+	TupleTableSlot *facts;   /* the facts row of the only customer, where it is at hand */
+	TupleTableSlot *before;  /* what it was when the customer was last judged, likewise */
 } CgTracking;
 
 extern void cg_tracking_lock(void);
@@ -39,7 +38,7 @@ typedef struct CgTurn
 } CgTurn;
 
 extern int64   cg_track_turns(const CgTurn *turns, int n);
-extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on, bool *own);
+extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on);
 
 /* turns.c */
 extern char *cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions,

@@ -21,34 +21,41 @@
 static const CgTierMove *current;
 static int               ncurrent;
 
+#define INSERT_MEMBERS(source)                                                                     \
+	"INSERT INTO customer_groups.members AS m (customer_id, group_id, source) "                    \
+	"SELECT u.customer_id, u.group_id, 'tier' FROM " source " AS u (customer_id, group_id) "       \
+	"ON CONFLICT (customer_id, group_id) DO UPDATE SET "                                           \
+	"	source = 'tier', valid_from = NULL, valid_until = NULL, added_at = pg_catalog.now(), "       \
+	"	added_by = session_user"
+
 static CgStatement insert_members = {
 	.generic = true,
-	.sql =
-		"INSERT INTO customer_groups.members AS m (customer_id, group_id, source) "
-		"SELECT customer_id, group_id, 'tier' "
-		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u (customer_id, "
-		"group_id) "
-		"ON CONFLICT (customer_id, group_id) DO UPDATE SET "
-		"	source = 'tier', valid_from = NULL, valid_until = NULL, added_at = pg_catalog.now(), "
-		"	added_by = session_user",
+	.sql = INSERT_MEMBERS("ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"),
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement insert_member = {
+	.generic = true, .sql = INSERT_MEMBERS("(VALUES ($1, $2))"), .argtypes = {INT8OID, INT4OID}};
+
+#define DELETE_MEMBERS(source)                                                                     \
+	"DELETE FROM customer_groups.members m USING " source " AS u (customer_id, group_id) "         \
+	"WHERE m.customer_id OPERATOR(pg_catalog.=) u.customer_id "                                    \
+	"	AND m.group_id OPERATOR(pg_catalog.=) u.group_id"
 
 static CgStatement delete_members = {
 	.generic = true,
-	.sql = "DELETE FROM customer_groups.members m "
-		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u (customer_id, "
-		   "group_id) "
-		   "WHERE m.customer_id OPERATOR(pg_catalog.=) u.customer_id "
-		   "	AND m.group_id OPERATOR(pg_catalog.=) u.group_id",
+	.sql = DELETE_MEMBERS("ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"),
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement delete_member = {
+	.generic = true, .sql = DELETE_MEMBERS("(VALUES ($1, $2))"), .argtypes = {INT8OID, INT4OID}};
 
 /* Runs a statement on those that move to a tier, or on those that move to none. */
 static void
-execute_moves(CgStatement *statement, const CgTierMove *moves, int n, bool to_none)
+execute_moves(CgStatement *many, CgStatement *one, const CgTierMove *moves, int n, bool to_none)
 {
 	Datum *customers = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Datum));
 	Datum *groups = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Datum));
-	Datum  values[2];
+	Datum *columns[] = {customers, groups};
 	int    nmoves = 0;
 
 	for (int i = 0; i < n; i++)
@@ -58,11 +65,8 @@ execute_moves(CgStatement *statement, const CgTierMove *moves, int n, bool to_no
 			groups[nmoves++] = Int32GetDatum(to_none ? moves[i].from->group_id
 													 : moves[i].to->group_id);
 		}
-	if (nmoves == 0)
-		return;
-	values[0] = cg_make_array(customers, NULL, nmoves, INT8OID);
-	values[1] = cg_make_array(groups, NULL, nmoves, INT4OID);
-	cg_execute(statement, values, NULL);
+	if (nmoves > 0)
+		cg_execute_rows(many, one, columns, NULL, nmoves);
 }
 
 /*
@@ -82,8 +86,8 @@ cg_move_tiers(const CgTierMove *moves, int n)
 	ncurrent = n;
 	PG_TRY();
 	{
-		execute_moves(&insert_members, moves, n, false);
-		execute_moves(&delete_members, moves, n, true);
+		execute_moves(&insert_members, &insert_member, moves, n, false);
+		execute_moves(&delete_members, &delete_member, moves, n, true);
 	}
 	PG_FINALLY();
 	{
