@@ -23,6 +23,7 @@
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
@@ -46,9 +47,10 @@ typedef struct Hint
 #define LEAST_HINTS 1024
 #define MOST_HINTS 131072 /* 2 MB */
 
-static Hint  *hints; /* by a hash of the key; each place has the last that came there */
-static uint32 nhints;
-static uint32 nremembered; /* keys that have come, since there are so many places */
+static MemoryContext hint_context; /* under CacheMemoryContext, to the backend's end */
+static Hint         *hints; /* by a hash of the key; each place has the last that came there */
+static uint32        nhints;
+static uint32        nremembered; /* keys that have come, since there are so many places */
 
 typedef enum KeptState
 {
@@ -129,7 +131,10 @@ grow_hints(void)
 	uint32 nold = nhints;
 	uint32 nnew = Max(2 * nold, LEAST_HINTS);
 
-	hints = MemoryContextAllocZero(CacheMemoryContext, nnew * sizeof(Hint));
+	if (hint_context == NULL)
+		hint_context = AllocSetContextCreate(CacheMemoryContext, "customer_groups hints",
+											 ALLOCSET_DEFAULT_SIZES);
+	hints = MemoryContextAllocZero(hint_context, nnew * sizeof(Hint));
 	nhints = nnew;
 	nremembered = 0;
 	for (uint32 i = 0; i < nold; i++)
@@ -208,25 +213,31 @@ find_one(CgScan *scan)
 static void
 make_scan(CgScan *scan, Snapshot snapshot)
 {
-	/* A copy of the descriptor: a slot must not hold a reference to the relation's own. */
-	scan->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(scan->heap)),
-										  table_slot_callbacks(scan->heap));
+	/* A slot that is kept must not hold a reference to the relation's descriptor. */
+	if (scan->kept)
+		scan->slot = MakeSingleTupleTableSlot(
+			CreateTupleDescCopyConstr(RelationGetDescr(scan->heap)),
+			table_slot_callbacks(scan->heap));
+	else
+		scan->slot = table_slot_create(scan->heap, NULL);
 	scan->scan = cg_index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys);
 	scan->scan->xs_want_itup = scan->kind == CG_SCAN_KEY_ONLY;
 	scan->visibility = InvalidBuffer;
-	scan->nblocks = scan->hinted ? RelationGetNumberOfBlocks(scan->heap) : 0;
+	/* Other access methods may mean something else by a place. */
+	scan->nblocks = scan->hinted && scan->heap->rd_rel->relam == HEAP_TABLE_AM_OID
+						? RelationGetNumberOfBlocks(scan->heap)
+						: 0;
 	scan->context = CurrentMemoryContext;
 }
 
-/* Opens the table and the index that a look-up goes through, and locks them. */
+/* Goes to before the first row, with the present keys; what it allocates lives as long as the scan. */
 static void
-open_relations(CgScan *scan)
+rescan(CgScan *scan)
 {
-	scan->heap = cg_table_open(scan->table, AccessShareLock);
-	scan->index = index_open(scan->kind == CG_SCAN_EXTERNAL
-								 ? cg_external_key(scan->table, scan->heap)
-								 : cg_primary_key(scan->table),
-							 AccessShareLock);
+	MemoryContext caller = MemoryContextSwitchTo(scan->context);
+
+	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+	MemoryContextSwitchTo(caller);
 }
 
 /* Begins a look-up that finds no scan that is kept; keeps its own if there is room. */
@@ -238,7 +249,11 @@ begin_new(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
 	/* Before the table is opened: what changes meanwhile is noticed. */
 	uint64 changes = cg_table_changes(scan->table);
 
-	open_relations(scan);
+	scan->heap = cg_table_open(scan->table, AccessShareLock);
+	scan->index = index_open(scan->kind == CG_SCAN_EXTERNAL
+								 ? cg_external_key(scan->table, scan->heap)
+								 : cg_primary_key(scan->table),
+							 AccessShareLock);
 	scan->kept = kept->state == KEPT_NOT;
 	if (scan->kept)
 		MemoryContextSwitchTo(AllocSetContextCreate(CurTransactionContext, "customer_groups scan",
@@ -397,18 +412,17 @@ cg_scan_next(CgScan *scan)
 
 	if (scan->place == CG_SCAN_AFTER || scan->place == CG_SCAN_AT_ROW)
 		return false;
-	caller = MemoryContextSwitchTo(scan->context);
 	if (scan->place == CG_SCAN_BEFORE)
 	{
 		if (scan->hinted && find_by_hint(scan))
 		{
 			scan->place = CG_SCAN_AT_ROW;
-			MemoryContextSwitchTo(caller);
 			return true;
 		}
-		index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+		rescan(scan);
 		scan->place = CG_SCAN_IN_INDEX;
 	}
+	caller = MemoryContextSwitchTo(scan->context);
 	if (scan->kind == CG_SCAN_KEY_ONLY)
 		found = next_key(scan);
 	else if (scan->hinted)
@@ -450,10 +464,9 @@ cg_scan_end(CgScan *scan)
 	if (scan->kept)
 	{
 		/* Lets go of the pins; at its end a scan has none. */
-		if (scan->place == CG_SCAN_IN_INDEX)
-			index_rescan(scan->scan, NULL, scan->nkeys, NULL, 0);
-		else if (scan->place == CG_SCAN_AT_ROW)
-			table_index_fetch_reset(scan->scan->xs_heapfetch);
+		if (scan->place != CG_SCAN_AFTER)
+			rescan(scan);
+		scan->scan->xs_snapshot = InvalidSnapshot;
 		RelationDecrementReferenceCount(scan->index);
 		kept_scans[scan->table][scan->kind].state = KEPT_IDLE;
 	}

@@ -21,7 +21,7 @@
 
 #include "pricing/pricing_internal.h"
 
-#define MOST_ITEMS 20000 /* in the memo: about 5 MB */
+#define MOST_ITEMS 20000 /* in the memo: about 6 MB */
 
 typedef struct MemoEntry
 {

@@ -89,6 +89,7 @@ FROM (VALUES
     ('REINDEX INDEX customer_groups.members_pkey; REINDEX INDEX customer_groups.items_pkey'),
     ('CLUSTER customer_groups.items USING items_pkey; CLUSTER customer_groups.members USING members_pkey'),
     ('ALTER TABLE customer_groups.items ALTER COLUMN name TYPE varchar(10000); ALTER TABLE customer_groups.items ALTER COLUMN name TYPE text'),
+    ('ALTER TABLE customer_groups.items RENAME price TO was; ALTER TABLE customer_groups.items ADD COLUMN price numeric DEFAULT 12.34'),
     ('TRUNCATE customer_groups.item_categories'),
     ('INSERT INTO customer_groups.item_categories SELECT id, 2 FROM customer_groups.items ON CONFLICT DO NOTHING')
 ) AS c (change);
