@@ -32,8 +32,12 @@ is($err, '', 'without a word beside');
 
 my ($table) = $out =~ /^what +measured +peer +ratio +bar +met\n(.*)\z/ms;
 my @rows = split /\n/, $table // '';
-is(scalar(grep { / (?:yes|NO)$/ } @rows), 16, 'every bar has a row');
-is(scalar(@rows), 61, 'so has every other figure');
+is(scalar(grep { / (?:yes|NO)$/ } @rows), 15, 'every bar has a row');
+my $others = 4;
+my $growth = 2 * 2 + 5 + 2 * 2;
+my $concurrency = 2 * (3 + 4);
+my $bloat = 6 + 5 * 2;
+is(scalar(@rows), 15 + $others + $growth + $concurrency + $bloat, 'so has every other figure');
 is_deeply([ grep { !/^\S.*?  +[\d.]+ \S+  / } @rows ], [], 'all are measured');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'bench%'}), '0', 'no database stays');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'}), '0', 'no setting stays');
