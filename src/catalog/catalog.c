@@ -242,6 +242,7 @@ is_cached(CgTable table)
 		case CG_SALES:
 		case CG_SALE_LINES:
 		case CG_SEGMENT_MEMBERS:
+		case CG_SEGMENT_TRACKING:
 		case CG_CACHE_STAMPS:
 			return false;
 		default:

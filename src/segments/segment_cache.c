@@ -2,8 +2,8 @@
  * segment_cache.c
  *		The backend's cache of segments, and of the codes that rules name.
  *
- * Key: ids, and codes.  Source: the tables segments, segment_tracking, groups,
- * categories and brands.  Invalidator: the stamps (promotions/stamps.c).  What one table gives
+ * Key: ids, and codes.  Source: the tables segments, groups, categories and
+ * brands.  Invalidator: the stamps (promotions/stamps.c).  What one table gives
  * has a context of its own under CacheMemoryContext, which is reset when that
  * table is read anew, as a whole: these tables are small.
  *
@@ -95,9 +95,6 @@ static CgStatement select_segments = {
 		   "FROM customer_groups.segments "
 		   "ORDER BY position, code COLLATE pg_catalog.\"C\"",
 	.restypes = {INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TIMESTAMPTZOID}};
-
-static CgStatement select_reached = {
-	.sql = "SELECT reached_on FROM customer_groups.segment_tracking", .restypes = {DATEOID}};
 
 /*
  * The segments and codes that a snapshot would read.  Owned by the cache; good
@@ -427,13 +424,6 @@ load_segments(void)
 	}
 	segments.n = n;
 	find_dependencies();
-	segments.reached = cg_execute_as_is(&select_reached, NULL) > 0;
-	if (segments.reached)
-	{
-		bool isnull;
-
-		segments.reached_on = DatumGetDateADT(column(0, 1, &isnull));
-	}
 }
 
 static void

@@ -62,9 +62,7 @@ typedef struct CgSegments
 	uint64     generation; /* grows with every change of what is cached */
 	int        n;
 	int        ntracked;
-	CgSegment *segments;   /* by position, then code */
-	bool       reached;    /* reached_on is set */
-	DateADT    reached_on; /* the day up to which all customers have been judged */
+	CgSegment *segments; /* by position, then code */
 } CgSegments;
 
 extern const CgSegments *cg_segments(Snapshot snapshot);

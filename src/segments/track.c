@@ -145,12 +145,21 @@ cg_tracking_lock(void)
 DateADT
 cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
 {
-	const CgSegments *segments = cg_segments(snapshot);
-	DateADT today = cg_day_of(GetCurrentTimestamp(), cg_definitions(snapshot)->settings.timezone);
+	pg_tz  *timezone = cg_definitions(snapshot)->settings.timezone;
+	DateADT today = cg_day_of(GetCurrentTimestamp(), timezone);
+	CgScan  scan;
 
-	*reached = segments->reached;
-	*reached_on = segments->reached_on;
-	return *reached ? Max(today, *reached_on) : today;
+	cg_scan_begin(&scan, CG_SEGMENT_TRACKING, snapshot, 1, Int32GetDatum(1), 0);
+	*reached = cg_scan_next(&scan);
+	if (*reached)
+	{
+		bool isnull;
+
+		*reached_on = DatumGetDateADT(cg_scan_get(&scan, CG_SEGMENT_TRACKING_REACHED_ON, &isnull));
+		today = Max(today, *reached_on);
+	}
+	cg_scan_end(&scan);
+	return today;
 }
 
 /*
@@ -166,10 +175,9 @@ cg_track_begin(CgTracking *tracking)
 	tracking->command = tracking->snapshot->curcid;
 	if (cg_segments(tracking->snapshot)->ntracked > 0)
 	{
-		DateADT reached_on;
-
-		tracking->today = cg_tracking_today(tracking->snapshot, &tracking->reached, &reached_on);
-		tracking->reached = tracking->reached && reached_on >= tracking->today;
+		tracking->has_today = true;
+		tracking->today = cg_tracking_today(tracking->snapshot, &tracking->reached,
+											&tracking->reached_on);
 	}
 }
 
@@ -198,8 +206,8 @@ begin_tracking(Tracker *tracker, const CgTracking *tracking, const CommandId *co
 		return false;
 	}
 	tracker->today = tracking->today;
-	tracker->reached = tracker->segments->reached;
-	tracker->reached_on = tracker->segments->reached_on;
+	tracker->reached = tracking->reached;
+	tracker->reached_on = tracking->reached_on;
 	tracker->timezone = cg_definitions(tracker->snapshot)->settings.timezone;
 	return true;
 }
@@ -512,7 +520,9 @@ cg_track_before(CgTracking *tracking, const int64 *customers, int n, CommandId c
 	int     nbehind = 0;
 	DateADT today;
 
-	if (n == 0 || tracking->reached || !begin_tracking(&tracker, tracking, &command))
+	if (n == 0 || !tracking->has_today ||
+		(tracking->reached && tracking->reached_on >= tracking->today) ||
+		!begin_tracking(&tracker, tracking, &command))
 		return;
 	if (!any_depends_on_day(tracker.segments) ||
 		(tracker.reached && tracker.reached_on >= tracker.today))

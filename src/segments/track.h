@@ -18,10 +18,12 @@ typedef struct CgTracking
 {
 	Snapshot        snapshot; /* of all that was committed when it began */
 	CommandId       command;
+	bool            has_today; /* some segment is tracked */
 	DateADT         today;
-	bool            reached; /* by all customers */
-	TupleTableSlot *facts;   /* the facts row of the only customer, where it is at hand */
-	TupleTableSlot *before;  /* what it was when the customer was last judged, likewise */
+	bool            reached; /* reached_on is set */
+	DateADT         reached_on;
+	TupleTableSlot *facts;  /* the facts row of the only customer, where it is at hand */
+	TupleTableSlot *before; /* what it was when the customer was last judged, likewise */
 } CgTracking;
 
 extern void cg_tracking_lock(void);

@@ -200,7 +200,7 @@ SELECT is_empty(
 SELECT set_eq( -- 31: each row, before INSERT, UPDATE and DELETE; 34: before TRUNCATE
     $$SELECT tgrelid::regclass::text, tgtype::int FROM pg_trigger WHERE tgfoid = 'customer_groups.leave_stamp()'::regprocedure AND tgenabled = 'A'$$,
     $$SELECT 'customer_groups.' || t, n FROM unnest(ARRAY['settings', 'stores', 'ladders', 'groups', 'group_store_pricing', 'categories',
-        'brands', 'segments', 'segment_tracking', 'promotions', 'promotion_items', 'promotion_categories', 'promotion_brands', 'promotion_stores',
+        'brands', 'segments', 'promotions', 'promotion_items', 'promotion_categories', 'promotion_brands', 'promotion_stores',
         'promotion_groups', 'promotion_segments']) AS t, unnest(ARRAY[31, 34]) AS n$$,
     'each table that is cached leaves stamps, always');
 SELECT is_empty(

@@ -1135,7 +1135,6 @@ BEGIN
 			('categories', 'category', 'id'),
 			('brands', 'brand', 'id'),
 			('segments', 'segment', 'id'),
-			('segment_tracking', 'segment', NULL),
 			('promotions', 'promotion', 'id'),
 			('promotion_items', 'promotion', 'promotion_id'),
 			('promotion_categories', 'promotion', 'promotion_id'),
