@@ -42,6 +42,7 @@ OBJS = \
 	src/segments/compile_tests.o \
 	src/segments/evaluate.o \
 	src/segments/labels.o \
+	src/segments/lock.o \
 	src/segments/pending.o \
 	src/segments/references.o \
 	src/segments/segment_cache.o \

@@ -455,6 +455,52 @@ cg_scan_is_own(CgScan *scan)
 	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 }
 
+/*
+ * Locks the present row, as FOR NO KEY UPDATE does, and goes on to its latest
+ * version; at REPEATABLE READ and above, a version later than the scan's snapshot
+ * sees is a serialization failure.  The table must be locked for it.
+ */
+CgLockResult
+cg_scan_lock(CgScan *scan, bool wait)
+{
+	ItemPointerData tid = scan->slot->tts_tid;
+	uint8           flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
+	TM_FailureData  failure;
+	TM_Result       result;
+
+	if (!IsolationUsesXactSnapshot())
+		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	ExecClearTuple(scan->slot);
+	result = table_tuple_lock(scan->heap, &tid, scan->scan->xs_snapshot, scan->slot,
+							  GetCurrentCommandId(false), LockTupleNoKeyExclusive,
+							  wait ? LockWaitBlock : LockWaitSkip, flags, &failure);
+	switch (result)
+	{
+		case TM_Ok:
+			return CG_LOCK_TAKEN;
+		case TM_WouldBlock:
+			return CG_LOCK_HELD;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+								errmsg("could not serialize access due to concurrent update"),
+								errdetail("A row of table %s has been changed meanwhile.",
+										  RelationGetRelationName(scan->heap)),
+								errhint("Retry the transaction.")));
+			return CG_LOCK_GONE;
+		default:
+			elog(ERROR, "unexpected result of locking a row: %d", (int) result);
+	}
+}
+
+/* The present row, in the current memory context. */
+HeapTuple
+cg_scan_copy(CgScan *scan)
+{
+	return ExecCopySlotHeapTuple(scan->slot);
+}
+
 void
 cg_scan_end(CgScan *scan)
 {

@@ -217,7 +217,18 @@ extern void  cg_scan_again(CgScan *scan, Datum key);
 extern bool  cg_scan_next(CgScan *scan);
 extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
 extern bool  cg_scan_is_own(CgScan *scan);
-extern void  cg_scan_end(CgScan *scan);
+
+/* What became of an attempt to lock a row. */
+typedef enum CgLockResult
+{
+	CG_LOCK_TAKEN,
+	CG_LOCK_HELD, /* by another transaction, that is not waited for */
+	CG_LOCK_GONE  /* deleted meanwhile */
+} CgLockResult;
+
+extern CgLockResult cg_scan_lock(CgScan *scan, bool wait);
+extern HeapTuple    cg_scan_copy(CgScan *scan);
+extern void         cg_scan_end(CgScan *scan);
 
 /* Rights. */
 extern void   cg_check_view(void);

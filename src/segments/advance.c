@@ -3,8 +3,8 @@
  *		advance_segments(): what the calendar changes in tracked segments.
  *
  * Who may change on the days since the last run is found by a query (turns.c);
- * these customers are locked and judged day by day, in customer order, and all
- * others have reached the last day with them.
+ * these customers are locked (lock.c) and judged day by day, in customer order,
+ * and all others have reached the last day with them.
  *
  * Customers that a transaction in progress is judging may not be found yet.
  * Those who judge after the day has come judge by it themselves, so that it is
@@ -24,6 +24,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -36,6 +38,12 @@
 
 /* Turns that are judged under one snapshot. */
 #define BATCH 1000
+
+/*
+ * So often the customers are locked only if nobody holds them; then they are
+ * waited for, lest a run never end where others hold many for long.
+ */
+#define MOST_ATTEMPTS 100
 
 /*
  * How far from today a run may end: each day that passes may be looked at, and a
@@ -65,42 +73,54 @@ first_tracked(DateADT *day)
 }
 
 /*
- * Locks the customers of the turns and judges them; returns the number of changes.
- * A mere lock will do, whatever the isolation level of those who wait for it: they
- * read what is stored under the latest snapshot.
+ * Locks the customers of the turns and judges them.  Returns false when somebody
+ * else holds one of them, who is noted; else adds the number of changes.
  */
-static int64
-judge_batch(const CgTurn *turns, int n)
+static bool
+judge_batch(CgTurn *turns, int n, bool wait, int64 *held, int64 *changes)
 {
-	static CgStatement lock_facts = {.generic = true,
-									 .sql = "SELECT FROM customer_groups.customer_facts "
-											"WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1) "
-											"ORDER BY customer_id FOR NO KEY UPDATE",
-									 .argtypes = {INT8ARRAYOID}};
-	Datum              ids[BATCH];
-	int                nids = 0;
-	Datum              array;
+	int64     customers[BATCH];
+	HeapTuple facts[BATCH];
+	int       ncustomers = 0;
+	int       locked;
 
 	for (int i = 0; i < n; i++)
 		if (i == 0 || turns[i].customer_id != turns[i - 1].customer_id)
-			ids[nids++] = Int64GetDatum(turns[i].customer_id);
-	cg_tracking_lock();
-	array = cg_make_array(ids, NULL, nids, INT8OID);
-	cg_execute(&lock_facts, &array, NULL);
-	SPI_freetuptable(SPI_tuptable);
-	return cg_track_turns(turns, n);
+			customers[ncustomers++] = turns[i].customer_id;
+	if (wait)
+		for (locked = 0; locked < ncustomers; locked++)
+			cg_lock_available(&customers[locked], 1, true, &facts[locked]);
+	else
+		locked = cg_lock_available(customers, ncustomers, false, facts);
+	if (locked < ncustomers)
+	{
+		*held = customers[locked];
+		return false;
+	}
+	ncustomers = 0;
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0 && turns[i].customer_id != turns[i - 1].customer_id)
+			ncustomers++;
+		turns[i].facts = facts[ncustomers];
+	}
+	*changes += cg_track_turns(turns, n);
+	return true;
 }
 
-/* Judges all that a query finds; returns the number of changes. */
-static int64
-judge_all(const char *query)
+/* Judges all that a query finds, by the same rules. */
+static bool
+judge_all(const char *query, bool wait, int64 *held, int64 *changes)
 {
-	Portal portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
-	CgTurn turns[BATCH];
-	int64  changes = 0;
-	int64  done = 0;
-	int64  last = 0;
-	int    n;
+	Portal        portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext batch = AllocSetContextCreate(caller, "customer_groups batch",
+												ALLOCSET_DEFAULT_SIZES);
+	CgTurn        turns[BATCH];
+	int64         done = 0;
+	int64         last = 0;
+	bool          judged;
+	int           n;
 
 	cg_show_progress("advance_segments", 0, -1);
 	do
@@ -117,17 +137,100 @@ judge_all(const char *query)
 			turns[i].day = DatumGetDateADT(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
 		}
 		SPI_freetuptable(SPI_tuptable);
-		changes += judge_batch(turns, n);
-		for (int i = 0; i < n; i++)
+		MemoryContextSwitchTo(batch);
+		judged = judge_batch(turns, n, wait, held, changes);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(batch);
+		for (int i = 0; judged && i < n; i++)
 		{
 			done += done == 0 || turns[i].customer_id != last;
 			last = turns[i].customer_id;
 		}
 		cg_show_progress("advance_segments", done, -1);
-	} while (n == BATCH);
+	} while (judged && n == BATCH);
 	SPI_cursor_close(portal);
+	MemoryContextDelete(batch);
 	cg_end_progress();
-	return changes;
+	return judged;
+}
+
+/* The day that tracking has reached so far; false when none. */
+static bool
+reached_so_far(Snapshot snapshot, DateADT *day)
+{
+	bool reached;
+
+	(void) cg_tracking_today(snapshot, &reached, day);
+	return reached || first_tracked(day);
+}
+
+/*
+ * Judges all who may change up to a day, by the same rules; at any but the first
+ * attempt, once the one who was held by somebody else has been waited for.
+ */
+static bool
+judge_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
+{
+	DateADT from;
+	char   *query = NULL;
+	bool    judged = true;
+
+	if (attempt > 1)
+		cg_lock_available(held, 1, true, NULL);
+	CommandCounterIncrement();
+	PushCopiedSnapshot(GetLatestSnapshot());
+	if (reached_so_far(GetActiveSnapshot(), &from) && from < target)
+	{
+		const CgDefinitions *definitions = cg_definitions(GetActiveSnapshot());
+		const CgSegments    *segments = cg_segments(GetActiveSnapshot());
+
+		if (segments->ntracked > 0)
+			query = cg_turns_query(segments, definitions, from, target);
+	}
+	if (query != NULL)
+		judged = judge_all(query, attempt >= MOST_ATTEMPTS, held, changes);
+	PopActiveSnapshot();
+	return judged;
+}
+
+/*
+ * The same in a subtransaction, so that one who is held by somebody else is waited
+ * for with nothing else in hand: what was done so far is undone.
+ */
+static bool
+attempt_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool judged = false;
+
+	*changes = 0;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		judged = judge_up_to(target, attempt, held, changes);
+		if (judged)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return judged;
 }
 
 /* Goes on to a day; returns the number of changes. */
@@ -135,14 +238,11 @@ static int64
 advance(TimestampTz upto)
 {
 	const CgDefinitions *definitions;
-	const CgSegments    *segments;
-	Snapshot             snapshot;
 	DateADT              target;
 	DateADT              today;
-	DateADT              from = 0;
-	bool                 reached;
-	int64                changes = 0;
-	char                *query = NULL;
+	int                  attempt = 1;
+	int64                held = 0;
+	int64                changes;
 	Datum                value;
 
 	/* One at a time. */
@@ -159,20 +259,8 @@ advance(TimestampTz upto)
 	else
 		cg_wait_for_judges();
 
-	CommandCounterIncrement();
-	PushCopiedSnapshot(GetLatestSnapshot());
-	snapshot = GetActiveSnapshot();
-	(void) cg_tracking_today(snapshot, &reached, &from);
-	if (!reached)
-		reached = first_tracked(&from);
-	definitions = cg_definitions(snapshot);
-	segments = cg_segments(snapshot);
-	if (reached && from < target && segments->ntracked > 0)
-		query = cg_turns_query(segments, definitions, from, target);
-	if (query != NULL)
-		changes = judge_all(query);
-	PopActiveSnapshot();
-
+	while (!attempt_up_to(target, attempt++, &held, &changes))
+		CHECK_FOR_INTERRUPTS();
 	value = DateADTGetDatum(target);
 	cg_execute(&save_reached, &value, NULL);
 	return changes;

@@ -484,26 +484,30 @@ cg_wait_for_judges(void)
 /*
  * Judges a batch of customers after one of them (NULL: from the first) in this
  * transaction; moves on to the last, and returns false when it is the last of all.
+ * The batch ends before a customer whom somebody else holds, unless that is the
+ * first.
  */
 static bool
 fill_batch(int64 **last, int batch_size)
 {
-	static CgStatement lock_first = {
-		.generic = true,
-		.sql = "SELECT customer_id FROM customer_groups.customer_facts "
-			   "ORDER BY customer_id LIMIT $1 FOR NO KEY UPDATE",
-		.argtypes = {INT4OID},
-		.restypes = {INT8OID}};
-	static CgStatement lock_next = {.generic = true,
-									.sql = "SELECT customer_id FROM customer_groups.customer_facts "
-										   "WHERE customer_id OPERATOR(pg_catalog.>) $2 "
-										   "ORDER BY customer_id LIMIT $1 FOR NO KEY UPDATE",
-									.argtypes = {INT4OID, INT8OID},
-									.restypes = {INT8OID}};
+	static CgStatement select_first = {.generic = true,
+									   .sql = "SELECT customer_id "
+											  "FROM customer_groups.customer_facts "
+											  "ORDER BY customer_id LIMIT $1",
+									   .argtypes = {INT4OID},
+									   .restypes = {INT8OID}};
+	static CgStatement select_next = {.generic = true,
+									  .sql = "SELECT customer_id "
+											 "FROM customer_groups.customer_facts "
+											 "WHERE customer_id OPERATOR(pg_catalog.>) $2 "
+											 "ORDER BY customer_id LIMIT $1",
+									  .argtypes = {INT4OID, INT8OID},
+									  .restypes = {INT8OID}};
 	static int64       last_id;
 	Datum              values[2];
 	int64             *customers;
 	int                n;
+	int                locked;
 	CgTracking         tracking;
 	CgUser             saved;
 
@@ -512,7 +516,7 @@ fill_batch(int64 **last, int batch_size)
 	values[0] = Int32GetDatum(batch_size);
 	if (*last != NULL)
 		values[1] = Int64GetDatum(**last);
-	n = cg_execute(*last == NULL ? &lock_first : &lock_next, values, NULL);
+	n = cg_execute(*last == NULL ? &select_first : &select_next, values, NULL);
 	customers = palloc((n + 1) * sizeof(int64));
 	for (int i = 0; i < n; i++)
 	{
@@ -522,15 +526,16 @@ fill_batch(int64 **last, int batch_size)
 			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
+	locked = cg_lock_available(customers, n, true, NULL);
 	cg_track_begin(&tracking);
-	cg_track_before(&tracking, customers, n, GetCurrentCommandId(false));
-	cg_track_after(&tracking, customers, n, 0);
+	cg_track_before(&tracking, customers, locked, GetCurrentCommandId(false));
+	cg_track_after(&tracking, customers, locked, 0);
 	cg_track_end(&tracking);
 	cg_restore_user(&saved);
-	if (n > 0)
-		last_id = customers[n - 1];
+	if (locked > 0)
+		last_id = customers[locked - 1];
 	*last = &last_id;
-	return n == batch_size;
+	return locked < n || n == batch_size;
 }
 
 /*

@@ -609,20 +609,24 @@ cg_track_after(CgTracking *tracking, const int64 *customers, int n, uint32 parts
 
 /*
  * Judges customers on days of theirs, given ascending, that they have not
- * reached; returns the number of changes.  Their facts rows must be locked.
+ * reached; returns the number of changes.
  */
 int64
 cg_track_turns(const CgTurn *turns, int n)
 {
-	CgTracking tracking;
-	Tracker    tracker;
-	int64      written = 0;
-	bool       found = false;
-	bool       reached = false;
-	DateADT    reached_on = 0;
+	CgTracking      tracking;
+	Tracker         tracker;
+	int64           written = 0;
+	bool            found = false;
+	bool            reached = false;
+	DateADT         reached_on = 0;
+	Relation        rel;
+	TupleTableSlot *facts;
 
 	if (n == 0)
 		return 0;
+	rel = cg_table_open(CG_CUSTOMER_FACTS, AccessShareLock);
+	facts = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	cg_track_begin(&tracking);
 	if (!begin_tracking(&tracker, &tracking, NULL))
 		n = 0;
@@ -636,7 +640,9 @@ cg_track_turns(const CgTurn *turns, int n)
 		{
 			if (found)
 				finish_customer(&tracker);
-			found = begin_customer(&tracker, turn->customer_id, NULL);
+			found = turn->facts != NULL &&
+					begin_customer(&tracker, turn->customer_id,
+								   ExecStoreHeapTuple(turn->facts, facts, false));
 			if (found)
 				reached = reached_by(&tracker, &reached_on);
 		}
@@ -649,5 +655,7 @@ cg_track_turns(const CgTurn *turns, int n)
 	if (n > 0)
 		written = end_tracking(&tracker);
 	cg_track_end(&tracking);
+	ExecDropSingleTupleTableSlot(facts);
+	table_close(rel, NoLock);
 	return written;
 }

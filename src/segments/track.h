@@ -35,8 +35,9 @@ extern void cg_track_end(CgTracking *tracking);
 /* A day on which the answers about a customer may change. */
 typedef struct CgTurn
 {
-	int64   customer_id;
-	DateADT day;
+	int64     customer_id;
+	DateADT   day;
+	HeapTuple facts; /* the row, locked; NULL: the customer is gone */
 } CgTurn;
 
 extern int64   cg_track_turns(const CgTurn *turns, int n);
@@ -45,6 +46,9 @@ extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reac
 /* turns.c */
 extern char *cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions,
 							DateADT from, DateADT upto);
+
+/* lock.c */
+extern int cg_lock_available(const int64 *customers, int n, bool wait, HeapTuple *facts);
 
 /* pending.c */
 extern void cg_wait_for_judges(void);
