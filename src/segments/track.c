@@ -49,6 +49,9 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -112,15 +115,12 @@ static CgStatement insert_events = {
 	.generic = true,
 	.sql = "INSERT INTO customer_groups.events (kind, customer_id, segment_id, detail) "
 		   "SELECT CASE WHEN c.enters THEN 'segment_entered' ELSE 'segment_left' END, "
-		   "	c.customer_id, c.segment_id, pg_catalog.jsonb_build_object("
-		   "		'code', c.code, 'name', c.name, 'effective_at', c.effective_at) "
+		   "	c.customer_id, c.segment_id, c.detail "
 		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		   "	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) "
-		   "	WITH ORDINALITY "
-		   "	AS c (enters, customer_id, segment_id, code, name, effective_at, place) "
+		   "	pg_catalog.unnest($4)) WITH ORDINALITY "
+		   "	AS c (enters, customer_id, segment_id, detail, place) "
 		   "ORDER BY c.place",
-	.argtypes = {BOOLARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-				 TIMESTAMPTZARRAYOID}};
+	.argtypes = {BOOLARRAYOID, INT8ARRAYOID, INT4ARRAYOID, JSONBARRAYOID}};
 
 static CgStatement update_tracked_on = {
 	.generic = true,
@@ -297,6 +297,37 @@ brought_to(int64 customer_id, DateADT day)
 	return result;
 }
 
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text, int len)
+{
+	JsonbValue value = {.type = jbvString};
+
+	value.val.string.val = (char *) text;
+	value.val.string.len = len;
+	pushJsonbValue(state, token, &value);
+}
+
+/*
+ * What the event of a change tells: jsonb_build_object('code', code, 'name', name,
+ * 'effective_at', effective_at).
+ */
+static Datum
+make_detail(const CgSegment *segment, TimestampTz effective_at)
+{
+	JsonbParseState *state = NULL;
+	char             buffer[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(buffer, TimestampTzGetDatum(effective_at), TIMESTAMPTZOID, NULL);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, WJB_KEY, "code", 4);
+	push_text(&state, WJB_VALUE, VARDATA_ANY(segment->code), VARSIZE_ANY_EXHDR(segment->code));
+	push_text(&state, WJB_KEY, "name", 4);
+	push_text(&state, WJB_VALUE, VARDATA_ANY(segment->name), VARSIZE_ANY_EXHDR(segment->name));
+	push_text(&state, WJB_KEY, "effective_at", 12);
+	push_text(&state, WJB_VALUE, buffer, strlen(buffer));
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
 /*
  * Writes the changes.  A customer's changes of one segment stand in their order
  * and alternate, so that the first tells what was stored and the last what is.
@@ -304,15 +335,16 @@ brought_to(int64 customer_id, DateADT day)
 static void
 write_changes(Tracker *tracker)
 {
-	int           n = tracker->nchanges;
-	const Change *changes = tracker->changes;
-	Datum        *columns[6];
-	Datum         events[6];
-	Datum         values[3];
-	Datum        *customers;
-	Datum        *ids;
-	Datum        *times;
-	int           nrows = 0;
+	int            n = tracker->nchanges;
+	const Change  *changes = tracker->changes;
+	Datum         *columns[4];
+	Datum          events[4];
+	const Change **last_of; /* by place, the last change so far */
+	Datum          values[3];
+	Datum         *customers;
+	Datum         *ids;
+	Datum         *times;
+	int            nrows = 0;
 
 	if (n == 0)
 		return;
@@ -321,25 +353,26 @@ write_changes(Tracker *tracker)
 	times = palloc(n * sizeof(Datum));
 
 	/* The events, first of all: what a trigger asks for may move the cache. */
-	for (int c = 0; c < 6; c++)
+	last_of = palloc0(tracker->segments->n * sizeof(Change *));
+	for (int c = 0; c < 4; c++)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
 		const CgSegment *segment = &tracker->segments->segments[changes[i].place];
+		const Change    *before = last_of[changes[i].place];
 
 		columns[0][i] = BoolGetDatum(changes[i].enters);
 		columns[1][i] = Int64GetDatum(changes[i].customer_id);
 		columns[2][i] = Int32GetDatum(segment->id);
-		columns[3][i] = PointerGetDatum(segment->code);
-		columns[4][i] = PointerGetDatum(segment->name);
-		columns[5][i] = TimestampTzGetDatum(changes[i].effective_at);
+		columns[3][i] = before != NULL && before->effective_at == changes[i].effective_at
+							? columns[3][before - changes]
+							: make_detail(segment, changes[i].effective_at);
+		last_of[changes[i].place] = &changes[i];
 	}
 	events[0] = cg_make_array(columns[0], NULL, n, BOOLOID);
 	events[1] = cg_make_array(columns[1], NULL, n, INT8OID);
 	events[2] = cg_make_array(columns[2], NULL, n, INT4OID);
-	events[3] = cg_make_array(columns[3], NULL, n, TEXTOID);
-	events[4] = cg_make_array(columns[4], NULL, n, TEXTOID);
-	events[5] = cg_make_array(columns[5], NULL, n, TIMESTAMPTZOID);
+	events[3] = cg_make_array(columns[3], NULL, n, JSONBOID);
 
 	/* Out goes who was in before the first change of a segment. */
 	for (int i = 0; i < n; i++)
