@@ -43,7 +43,7 @@
  * So often the customers are locked only if nobody holds them; then they are
  * waited for, lest a run never end where others hold many for long.
  */
-#define MOST_ATTEMPTS 100
+#define MOST_ATTEMPTS 10
 
 /*
  * How far from today a run may end: each day that passes may be looked at, and a

@@ -278,6 +278,22 @@ cmp_ok(finished($two), '>', 20, 'the next advance does it all');
 is(finished($three), '0', 'and one at the same time nothing');
 is(run('SELECT * FROM test.differences(NULL)'), '', 'as if day by day');
 
+# Everybody is held, and let go one after the other: the advance begins again each time, and after some times waits for one more.
+run('SELECT test.back(5)');
+my @ids = split /\n/, run('SELECT id FROM customers ORDER BY id');
+$one->query('BEGIN');
+$one->query("SAVEPOINT s$_; SELECT FROM customer_facts WHERE customer_id = $_ FOR UPDATE") for reverse @ids;
+$pid = $two->query('SELECT pg_backend_pid()');
+$two->send('SELECT advance_segments()');
+for my $id (@ids)
+{
+	$node->poll_query_until('shop', "SELECT wait_event_type = 'Lock' OR state = 'idle' FROM pg_stat_activity WHERE pid = $pid") or die 'it does not wait';
+	$one->query("ROLLBACK TO s$id");
+}
+$one->query('COMMIT');
+cmp_ok(finished($two), '>', 20, 'an advance past many who are held ends');
+is(run('SELECT * FROM test.differences(NULL)'), '', 'as if nobody had been');
+
 # Everybody is judged in batches; the sale of customer 30 is not over.
 run(q{UPDATE segments SET rule = 'visits IN LAST 5 DAYS >= 1' WHERE code IN ('lately', 'dormant')});
 is(run($pending), 'city,dormant,lately', 'pending: those changed, and one that names one of them');
