@@ -7,7 +7,8 @@
  * themselves.  So an ended scan is kept for the next look-up of its kind: its
  * memory, but no buffer pin, no reference to a relation and no snapshot.  One
  * scan is kept for each table and kind; a second one that begins while it is in
- * use is made anew and freed at its end.
+ * use is made anew and freed at its end.  So is a transaction's first, as keeping
+ * takes longer than what a transaction that sells once would save by it.
  *
  * A kept scan lives in CurTransactionContext of the subtransaction that it was
  * made in, as long as that holds the locks on table and index: a commit of the
@@ -62,6 +63,7 @@ typedef enum KeptState
 typedef struct KeptScan
 {
 	KeptState        state;
+	uint32           asked_in; /* local transaction of the last look-up */
 	uint32           lxid;     /* local transaction; of another one is nothing left */
 	SubTransactionId made_in;  /* holds the locks and the memory */
 	SubTransactionId taken_in; /* while it is in use */
@@ -254,7 +256,8 @@ begin_new(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
 								 ? cg_external_key(scan->table, scan->heap)
 								 : cg_primary_key(scan->table),
 							 AccessShareLock);
-	scan->kept = kept->state == KEPT_NOT;
+	scan->kept = kept->state == KEPT_NOT && kept->asked_in == cg_local_xid();
+	kept->asked_in = cg_local_xid();
 	if (scan->kept)
 		MemoryContextSwitchTo(AllocSetContextCreate(CurTransactionContext, "customer_groups scan",
 													ALLOCSET_SMALL_SIZES));
