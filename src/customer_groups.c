@@ -11,6 +11,7 @@
 #include "catalog/tables.h"
 #include "compat.h"
 #include "promotions/promotions.h"
+#include "sales/sales.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,4 +31,5 @@ _PG_init(void)
 	cg_activity_init();
 	cg_scan_init();
 	cg_stamps_init();
+	cg_booking_init();
 }

@@ -17,6 +17,11 @@
  * inside another statement of the transaction: the sales that the outer
  * statement left may be no more.
  *
+ * A statement with several actions (MERGE, ON CONFLICT DO UPDATE, WITH) has a
+ * trigger for each.  All of them book, the last one judges tiers and segments: else
+ * they could follow from what only a part of the statement comes to.  Which are to
+ * come is known from the BEFORE ROW triggers: see cg_expect_booking().
+ *
  * Rows that were recorded before (their recorded_at is not this transaction's
  * time, as in a restore) are left alone: their facts come with them.
  *
@@ -57,7 +62,8 @@ typedef struct Booking
 	CgFactsChange change;
 	TimestampTz   first_old; /* of the visits taken away */
 	TimestampTz   last_old;
-	TimestampTz   latest; /* of all rows touched */
+	TimestampTz   latest;  /* of all rows touched */
+	bool          is_left; /* nothing but what an earlier trigger of the statement left to judge */
 } Booking;
 
 #define SH_PREFIX bookings
@@ -75,6 +81,100 @@ typedef struct Booking
 /* The transaction in which sales were last booked inside a trigger. */
 static uint32 nested_in;
 
+/* A customer whom a trigger has booked and left to a later one to judge. */
+typedef struct Unjudged
+{
+	int64       customer_id;
+	TimestampTz latest;
+} Unjudged;
+
+/* A statement on sales whose triggers have not all come. */
+typedef struct Statement
+{
+	CommandId        command; /* of its snapshot */
+	SubTransactionId subid;
+	uint32           due; /* events with rows, whose AFTER trigger is to come: bits */
+	int              nunjudged;
+	Unjudged        *unjudged;
+} Statement;
+
+/* Statements of a transaction, in its memory, the inner ones last. */
+static struct
+{
+	uint32 lxid;
+	List  *list;
+} statements;
+
+static Statement *
+find_statement(CommandId command)
+{
+	if (statements.lxid != cg_local_xid())
+	{
+		statements.lxid = cg_local_xid();
+		statements.list = NIL;
+	}
+	for (int i = list_length(statements.list) - 1; i >= 0; i--)
+	{
+		Statement *statement = list_nth(statements.list, i);
+
+		if (statement->command == command)
+			return statement;
+	}
+	return NULL;
+}
+
+/*
+ * A row of the present statement may be inserted, updated or deleted: the AFTER
+ * trigger of this event will come, whether or not it is.
+ */
+void
+cg_expect_booking(TriggerEvent event)
+{
+	CommandId  command = GetActiveSnapshot()->curcid;
+	Statement *statement = find_statement(command);
+
+	if (statement == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+		statement = palloc0(sizeof(Statement));
+		statement->command = command;
+		statement->subid = GetCurrentSubTransactionId();
+		statements.list = lappend(statements.list, statement);
+		MemoryContextSwitchTo(caller);
+	}
+	statement->due |= 1U << (event & TRIGGER_EVENT_OPMASK);
+}
+
+/* The triggers of a statement that has failed do not come. */
+static void
+forget_statements(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB || statements.lxid != cg_local_xid())
+		return;
+	while (statements.list != NIL && ((Statement *) llast(statements.list))->subid >= subid)
+		statements.list = list_delete_last(statements.list);
+}
+
+void
+cg_booking_init(void)
+{
+	RegisterSubXactCallback(forget_statements, NULL);
+}
+
+/* Leaves the customers booked to a later trigger of the statement. */
+static void
+leave_to_judge(Statement *statement, Booking *const *bookings, int n)
+{
+	statement->unjudged = MemoryContextAllocHuge(TopTransactionContext, (n + 1) * sizeof(Unjudged));
+	for (int i = 0; i < n; i++)
+	{
+		statement->unjudged[i].customer_id = bookings[i]->customer_id;
+		statement->unjudged[i].latest = bookings[i]->latest;
+	}
+	statement->nunjudged = n;
+}
+
 static CgStatement update_visit_times = {
 	.generic = true,
 	.sql = "UPDATE customer_groups.customer_facts SET (first_visit_at, last_visit_at) = "
@@ -85,12 +185,31 @@ static CgStatement update_visit_times = {
 		   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 	.argtypes = {INT8OID}};
 
+/* What is booked for a customer; nothing, when it is new here. */
+static Booking *
+get_booking(bookings_hash *bookings, int64 customer_id)
+{
+	bool     exists;
+	Booking *booking = bookings_insert(bookings, customer_id, &exists);
+
+	if (!exists)
+	{
+		memset(&booking->change, 0, sizeof(CgFactsChange));
+		booking->change.customer_id = customer_id;
+		booking->change.amount = int64_to_numeric(0);
+		booking->change.first = booking->first_old = DT_NOEND;
+		booking->change.last = booking->last_old = DT_NOBEGIN;
+		booking->latest = DT_NOBEGIN;
+		booking->is_left = true;
+	}
+	return booking;
+}
+
 /* Adds a row to, or takes it from, what is booked for its customer. */
 static void
 add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
 {
 	bool  isnull;
-	bool  exists;
 	int64 customer_id = DatumGetInt64(
 		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_CUSTOMER_ID), &isnull));
 	CgSaleKind kind = cg_sale_kind(
@@ -108,17 +227,9 @@ add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
 	sold_at = DatumGetTimestampTz(
 		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_SOLD_AT), &isnull));
 
-	booking = bookings_insert(bookings, customer_id, &exists);
+	booking = get_booking(bookings, customer_id);
+	booking->is_left = false;
 	change = &booking->change;
-	if (!exists)
-	{
-		memset(change, 0, sizeof(CgFactsChange));
-		change->customer_id = customer_id;
-		change->amount = int64_to_numeric(0);
-		change->first = booking->first_old = DT_NOEND;
-		change->last = booking->last_old = DT_NOBEGIN;
-		booking->latest = DT_NOBEGIN;
-	}
 	change->counts[kind] += add ? 1 : -1;
 	sum = DatumGetNumeric(DirectFunctionCall2(
 		add ? numeric_add : numeric_sub, NumericGetDatum(change->amount), NumericGetDatum(amount)));
@@ -194,7 +305,8 @@ book_customer(CgFactsWriter *writer, const Booking *booking, bool deleted, CgTie
 
 	if (!cg_facts_add(writer, &booking->change, &facts))
 	{
-		if (deleted && !cg_customer_exists(booking->customer_id, SnapshotSelf))
+		if ((deleted || booking->is_left) &&
+			!cg_customer_exists(booking->customer_id, SnapshotSelf))
 			return false;
 		cg_unknown_customer(booking->customer_id);
 	}
@@ -237,6 +349,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	CgTierCase       *cases;
 	int64            *customers;
 	CommandId         command = GetActiveSnapshot()->curcid;
+	Statement        *statement = find_statement(command);
+	bool              left = false;
 	int               n = 0;
 	int               nbooked = 0;
 	uint64            restored = 0;
@@ -259,6 +373,17 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (trigdata->tg_newtable != NULL)
 		restored = add_rows(bookings, trigdata->tg_newtable, desc, true, inserted);
 
+	if (statement != NULL)
+	{
+		statement->due &= ~(1U << (trigdata->tg_event & TRIGGER_EVENT_OPMASK));
+		left = statement->nunjudged > 0;
+		for (int i = 0; i < statement->nunjudged; i++)
+		{
+			booking = get_booking(bookings, statement->unjudged[i].customer_id);
+			booking->latest = Max(booking->latest, statement->unjudged[i].latest);
+		}
+	}
+
 	sorted = MemoryContextAllocHuge(CurrentMemoryContext,
 									(bookings->members + 1) * sizeof(Booking *));
 	bookings_start_iterate(bookings, &iterator);
@@ -280,19 +405,26 @@ cg_book_sales(PG_FUNCTION_ARGS)
 			customers[nbooked++] = sorted[i]->customer_id;
 	}
 	cg_facts_end(&writer);
-	cg_track_begin(&tracking);
-	if (nbooked == 1)
-		tracking.facts = writer.last;
-	/* An outer trigger may not have judged by its own change so far. */
-	if (tracking.facts != NULL && !nested)
-		tracking.before = writer.before;
-	cg_track_before(&tracking, customers, nbooked, command);
-	cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
-	cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
-	cg_track_end(&tracking);
+	if (statement != NULL && statement->due != 0)
+		leave_to_judge(statement, sorted, n);
+	else
+	{
+		cg_track_begin(&tracking);
+		if (nbooked == 1)
+			tracking.facts = writer.last;
+		/* An outer trigger, or an earlier one, may not have judged by its own change so far. */
+		if (tracking.facts != NULL && !nested && !left)
+			tracking.before = writer.before;
+		cg_track_before(&tracking, customers, nbooked, command);
+		cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
+		cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
+		cg_track_end(&tracking);
+	}
 	cg_facts_free(&writer);
 	cg_restore_user(&saved);
 	SPI_finish();
+	if (statement != NULL && statement->due == 0)
+		statements.list = list_delete_ptr(statements.list, statement);
 	cg_warn_restored(CG_SALES, restored);
 	return PointerGetDatum(NULL);
 }

@@ -177,7 +177,7 @@ check_rate(StatementState *state, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Trigger check_sale: BEFORE ROW, for INSERT and UPDATE.
+ * Trigger check_sale: BEFORE ROW, for INSERT, UPDATE and DELETE.
  */
 PG_FUNCTION_INFO_V1(cg_check_sale);
 Datum
@@ -193,6 +193,9 @@ cg_check_sale(PG_FUNCTION_ARGS)
 
 	trigdata = cg_check_trigger(fcinfo, "check_sale", CG_SALES,
 								TRIGGER_EVENT_ROW | TRIGGER_EVENT_BEFORE);
+	cg_expect_booking(trigdata->tg_event);
+	if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		return PointerGetDatum(trigdata->tg_trigtuple);
 	if (state == NULL)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);

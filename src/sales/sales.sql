@@ -83,11 +83,11 @@ COMMENT ON COLUMN customer_groups.customer_facts.tracked_on IS 'The day up to wh
 
 CREATE FUNCTION customer_groups.check_sale() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_check_sale' LANGUAGE C;
-COMMENT ON FUNCTION customer_groups.check_sale() IS 'Trigger: refuses a sale that cannot be booked, and says why and what to do.';
+COMMENT ON FUNCTION customer_groups.check_sale() IS 'Trigger: refuses a sale that cannot be booked, and says why and what to do; tells booking what the statement does.';
 CREATE FUNCTION customer_groups.book_sales() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'cg_book_sales' LANGUAGE C;
 COMMENT ON FUNCTION customer_groups.book_sales() IS 'Trigger: keeps customer_facts and tiers in step with the sales.';
-CREATE TRIGGER check_sale BEFORE INSERT OR UPDATE ON customer_groups.sales
+CREATE TRIGGER check_sale BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.sales
 	FOR EACH ROW EXECUTE FUNCTION customer_groups.check_sale();
 CREATE TRIGGER book_inserted AFTER INSERT ON customer_groups.sales
 	REFERENCING NEW TABLE AS new_rows
