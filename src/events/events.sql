@@ -12,7 +12,7 @@ CREATE TABLE customer_groups.events (
 	app_actor text DEFAULT nullif(current_setting('customer_groups.actor', true), ''),
 	detail jsonb NOT NULL DEFAULT '{}',
 	CONSTRAINT events_pkey PRIMARY KEY (id),
-	CONSTRAINT events_kind_check CHECK (kind ~ '[^[:space:]]'),
+	CONSTRAINT events_kind_check CHECK (btrim(kind) <> ''),
 	CONSTRAINT events_detail_check CHECK (jsonb_typeof(detail) = 'object')
 );
 CREATE INDEX events_customer_id_idx ON customer_groups.events (customer_id, id);
