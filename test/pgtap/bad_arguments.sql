@@ -76,28 +76,9 @@ INSERT INTO odd VALUES
     ('customer_groups.sale_kind', '''refund'''), ('customer_groups.sale_kind', '''no_show'''), ('customer_groups.sale_kind', '''pass''');
 INSERT INTO odd SELECT DISTINCT type, 'NULL' FROM odd;
 
-CREATE TEMPORARY TABLE arguments AS
-SELECT p.oid, p.prokind::text AS kind, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
-    format_type(a.type, NULL) AS type
-FROM pg_proc p
-JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
-CROSS JOIN LATERAL unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)
-WHERE e.extname = 'customer_groups' AND p.prorettype <> 'trigger'::regtype
-    -- The type's input and output: see sql/segment_rule.sql and script/fuzz.
-    AND NOT 'cstring'::regtype = ANY (p.proargtypes::oid[]) AND NOT 'internal'::regtype = ANY (p.proargtypes::oid[]);
+\ir arguments.psql
 SELECT is_empty('SELECT DISTINCT type FROM arguments WHERE type NOT IN (SELECT type FROM odd)', 'there are odd values of each type');
 SELECT is_empty('SELECT function, argument FROM arguments WHERE type NOT IN (SELECT argument FROM samples)', 'and good ones');
-
-CREATE FUNCTION pg_temp.call(of_function oid, odd_place int, odd_value text) RETURNS text
-    LANGUAGE sql AS $$
-    SELECT format('%s customer_groups.%I(%s)', CASE min(a.kind) WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, min(a.function),
-        string_agg(format('%s::%s', CASE WHEN a.place = odd_place THEN odd_value ELSE coalesce(n.value, t.value) END, a.type), ', ' ORDER BY a.place))
-    FROM arguments AS a
-    LEFT JOIN samples AS n ON n.argument = a.argument
-    LEFT JOIN samples AS t ON t.argument = a.type
-    WHERE a.oid = of_function
-$$;
 
 -- What is wrong with the outcome; null: nothing.
 CREATE FUNCTION pg_temp.fault_of(statement text) RETURNS text

@@ -10,7 +10,7 @@ INSERT INTO customer_groups.customers (id, name, external_id) VALUES (900001, 'A
 INSERT INTO customer_groups.items (id, name, external_id, price) VALUES (900001, 'Tea', 'sample', 10);
 INSERT INTO customer_groups.segments (code, name, rule) VALUES ('sample', 'Sample', 'ALL');
 
--- A good value of each argument, by the function's name and its own, by its own, or else by its type.
+-- Good values: see arguments.psql.
 CREATE TEMPORARY TABLE samples (argument text, value text);
 INSERT INTO samples VALUES
     ('bigint', '900001'), ('integer', '900001'), ('numeric', '1'), ('boolean', 'true'), ('text', '''sample'''),
@@ -38,34 +38,14 @@ INSERT INTO meanings VALUES
     ('in_segment|matches|segment_(sql|size|overlap)', '(other_)?code|rule', 'null'),
     ('segment_customers|rule_customers|preview_(segment|change)', 'code|rule', 'nobody');
 
-CREATE TEMPORARY TABLE arguments AS
-SELECT p.oid, p.prokind::text AS kind, p.proname::text AS function, a.place::int, coalesce(p.proargnames[a.place], '') AS argument,
-    format_type(a.type, NULL) AS type,
-    -- The default as it is written, for the last pronargdefaults arguments.
-    pg_get_function_arg_default(p.oid, a.place::int) AS value_left_out
-FROM pg_proc p
-JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
-CROSS JOIN LATERAL unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)
-WHERE e.extname = 'customer_groups' AND NOT p.proisstrict AND p.prorettype <> 'trigger'::regtype
-    -- What users may call by a level, but for helpers, and what only the owner may.
-    AND (p.proname = ANY ('{forget_customer,purge_events,grant_access,revoke_access}')
-         OR p.oid IN (SELECT substring(g.object FROM ' (.*)')::regprocedure
-                      FROM unnest('{view,members,edit,sell}'::text[]) AS l, customer_groups.level_grants(l) AS g
-                      WHERE g.object ~ '^[A-Z]' AND g.object !~ '\.(check_\w+|is_same_refund|part_of|priced_lines|read_cart|refund_sale)\('));
+\ir arguments.psql
+-- What users may call by a level, but for helpers, and what only the owner may.
+DELETE FROM arguments AS a
+WHERE a.strict OR NOT (a.function = ANY ('{forget_customer,purge_events,grant_access,revoke_access}')
+    OR a.oid IN (SELECT substring(g.object FROM ' (.*)')::regprocedure
+                 FROM unnest('{view,members,edit,sell}'::text[]) AS l, customer_groups.level_grants(l) AS g
+                 WHERE g.object ~ '^[A-Z]' AND g.object !~ '\.(check_\w+|is_same_refund|part_of|priced_lines|read_cart|refund_sale)\('));
 
--- The call with a null in one place.
-CREATE FUNCTION pg_temp.call_with_null(of_function oid, null_place int) RETURNS text
-    LANGUAGE sql AS $$
-    SELECT format('%s customer_groups.%I(%s)', CASE min(a.kind) WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, min(a.function),
-        string_agg(CASE WHEN a.place = null_place THEN 'NULL::' || a.type
-                        ELSE format('%s::%s', coalesce(f.value, n.value, t.value), a.type) END, ', ' ORDER BY a.place))
-    FROM arguments AS a
-    LEFT JOIN samples AS f ON f.argument = a.function || '.' || a.argument
-    LEFT JOIN samples AS n ON n.argument = a.argument
-    LEFT JOIN samples AS t ON t.argument = a.type
-    WHERE a.oid = of_function
-$$;
 CREATE FUNCTION pg_temp.outcome_of(statement text) RETURNS text
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -85,7 +65,7 @@ $$;
 SELECT is(CASE WHEN c.outcome = '22004' THEN 'refused' WHEN c.outcome ~ '^22004' THEN c.outcome ELSE 'taken' END,
     CASE WHEN c.meaning IS NULL AND c.value_left_out IS DISTINCT FROM 'NULL::' || c.type THEN 'refused' ELSE 'taken' END,
     format('%s(%s => NULL)%s', c.function, c.argument, ': ' || c.meaning))
-FROM (SELECT a.*, m.meaning, pg_temp.outcome_of(pg_temp.call_with_null(a.oid, a.place)) AS outcome
+FROM (SELECT a.*, m.meaning, pg_temp.outcome_of(pg_temp.call(a.oid, a.place, 'NULL')) AS outcome
       FROM arguments AS a
       LEFT JOIN meanings AS m ON a.function ~ ('^(' || m.function || ')$') AND a.argument ~ ('^(' || m.argument || ')$')) AS c
 ORDER BY c.function, c.place;

@@ -13,16 +13,11 @@ my $node = Shop::server('main');
 $node->start;
 Shop::create($node, 'shop');
 Shop::fill($node, 'shop');
-$node->safe_psql('postgres', 'CREATE ROLE other_owner LOGIN; CREATE ROLE viewer LOGIN; CREATE ROLE seller');
-Shop::sql($node, 'shop', q{SELECT customer_groups.grant_access('viewer', 'view'), customer_groups.grant_access('seller', 'sell')});
+$node->safe_psql('postgres', 'CREATE ROLE other_owner LOGIN');
+Shop::grant_levels($node, 'shop');
 
-my $prices = q{
-	SELECT c.id, i.id, s, customer_groups.effective_price(c.id, i.id, s)
-	FROM customer_groups.customers AS c, customer_groups.items AS i, unnest(ARRAY[NULL, 1, 2]) AS s
-	WHERE c.id % 5 = 0 ORDER BY 1, 2, 3};
-my $levels = 'SELECT * FROM customer_groups.access_levels ORDER BY role::text, level';
 my $contents = Shop::contents($node, 'shop');
-my $answers = Shop::sql($node, 'shop', $prices);
+my $answers = Shop::sql($node, 'shop', $Shop::prices);
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my $url = $node->connstr('shop');
 
@@ -78,14 +73,14 @@ sub restored
 	ok(Shop::contents($node, $database) eq $contents, "$database: all rows and sequences are the same")
 	  or diff($contents, Shop::contents($node, $database));
 	Shop::sound($node, $database, "$database: it is sound");
-	is($node->safe_psql($database, $prices, @as), $answers, "$database: the prices are the same");
+	is($node->safe_psql($database, $Shop::prices, @as), $answers, "$database: the prices are the same");
 	is( $node->safe_psql($database, q{
 			SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
 			WHERE relnamespace = 'customer_groups'::regnamespace AND relkind IN ('r', 'v', 'S')}),
 		$owner, "$database: it belongs to who restored it");
 
-	is($node->safe_psql($database, $levels, @as), "seller|sell\nviewer|view", "$database: the access levels are the same");
-	is($node->safe_psql($database, $prices, extra_params => [ '-U', 'viewer' ]), $answers, "$database: who may ask for prices still may");
+	is($node->safe_psql($database, $Shop::levels, @as), "seller|sell\nviewer|view", "$database: the access levels are the same");
+	is($node->safe_psql($database, $Shop::prices, extra_params => [ '-U', 'viewer' ]), $answers, "$database: who may ask for prices still may");
 
 	# Customer 41 has 50 and gold by hand; customer 11 is left out; customer 42 is new.
 	$node->safe_psql($database, q{

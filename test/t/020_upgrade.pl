@@ -118,8 +118,7 @@ sub kept
 
 Shop::create($node, 'busy');
 Shop::fill($node, 'busy');
-$node->safe_psql('postgres', 'CREATE ROLE viewer LOGIN; CREATE ROLE seller LOGIN');
-Shop::sql($node, 'busy', q{SELECT customer_groups.grant_access('viewer', 'view'), customer_groups.grant_access('seller', 'sell')});
+Shop::grant_levels($node, 'busy');
 my $session = Shop::Session->new($node, 'busy');
 is($session->query('SELECT customer_groups.effective_discount(NULL, 1)'), '0.15', 'a session has loaded the library');
 
@@ -188,8 +187,7 @@ for my $from (@versions)
 		Shop::fill($node, $name);
 		Shop::sound($node, $name, "SQL of $from works with the library of $next");
 		my $rows = Shop::contents($node, $name);
-		my $prices = 'SELECT c.id, i.id, customer_groups.effective_price(c.id, i.id, s) FROM customer_groups.customers c, customer_groups.items i, unnest(ARRAY[NULL, 1, 2]) s WHERE c.id % 5 = 0 ORDER BY 1, 2, s';
-		my $answers = Shop::sql($node, $name, $prices);
+		my $answers = Shop::sql($node, $name, $Shop::prices);
 
 		if ($by eq 'shop_owner')
 		{
@@ -201,14 +199,14 @@ for my $from (@versions)
 			$node->command_ok([ 'psql', '-XqU', 'shop_owner', '-o', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/$from.dump", '-d', $node->connstr('later') ], "and restored into $next");
 			same(catalog('later'), $catalog, 'with the catalogs of a fresh install');
 			kept($rows, 'later', 'the rows');
-			is(Shop::sql($node, 'later', $prices), $answers, 'the prices');
+			is(Shop::sql($node, 'later', $Shop::prices), $answers, 'the prices');
 			Shop::sound($node, 'later', 'and sound');
 		}
 
 		$node->safe_psql($name, 'ALTER EXTENSION customer_groups UPDATE', @as);
 		same(catalog($name), $catalog, "upgraded from $from by the $by, the catalogs are those of a fresh install");
 		kept($rows, $name, 'the rows are kept');
-		is(Shop::sql($node, $name, $prices), $answers, 'and the prices');
+		is(Shop::sql($node, $name, $Shop::prices), $answers, 'and the prices');
 		Shop::sound($node, $name, 'it is sound');
 	}
 }
@@ -256,8 +254,7 @@ isnt(catalog('by_owner'), $catalog, 'another owner or grant would be a differenc
 # Access levels outlive an upgrade, and its dump
 # ---------------------------------------------------------------------------------------------
 
-my $levels = 'SELECT * FROM customer_groups.access_levels ORDER BY role::text, level';
-is(Shop::sql($node, 'busy', $levels), "seller|sell\nviewer|view", 'who had an access level has it');
+is(Shop::sql($node, 'busy', $Shop::levels), "seller|sell\nviewer|view", 'who had an access level has it');
 Shop::sql($node, 'busy', 'INSERT INTO customer_groups.appointments (customer_id, slot) VALUES (1, 2)');
 $node->command_ok([ 'pg_dump', '-U', 'shop_owner', '-f', "$dir/busy.dump", '-d', $node->connstr('busy') ], 'an upgraded shop is dumped');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');

@@ -41,15 +41,9 @@ my $old = Shop::server('old');
 $old->start;
 Shop::create($old, 'shop');
 Shop::fill($old, 'shop');
-$old->safe_psql('postgres', 'CREATE ROLE viewer LOGIN; CREATE ROLE seller LOGIN');
-Shop::sql($old, 'shop', q{SELECT customer_groups.grant_access('viewer', 'view'), customer_groups.grant_access('seller', 'sell')});
-my $prices = q{
-	SELECT c.id, i.id, s, customer_groups.effective_price(c.id, i.id, s)
-	FROM customer_groups.customers AS c, customer_groups.items AS i, unnest(ARRAY[NULL, 1, 2]) AS s
-	WHERE c.id % 5 = 0 ORDER BY 1, 2, 3};
-my $levels = 'SELECT * FROM customer_groups.access_levels ORDER BY role::text, level';
+Shop::grant_levels($old, 'shop');
 my $contents = Shop::contents($old, 'shop');
-my $answers = Shop::sql($old, 'shop', $prices);
+my $answers = Shop::sql($old, 'shop', $Shop::prices);
 $old->stop;
 
 my $new_bin = configured($new_pg_config, 'bindir');
@@ -70,9 +64,9 @@ ok( run_log([ "$new_bin/pg_upgrade", '-b', configured($pg_config, 'bindir'), '-B
 $new->start;
 is(Shop::contents($new, 'shop'), $contents, 'all rows and sequences are the same');
 Shop::sound($new, 'shop', 'the shop is sound');
-is(Shop::sql($new, 'shop', $prices), $answers, 'the prices are the same');
-is(Shop::sql($new, 'shop', $levels), "seller|sell\nviewer|view", 'the access levels are the same');
-is($new->safe_psql('shop', $prices, extra_params => [ '-U', 'viewer' ]), $answers, 'who may ask for prices still may');
+is(Shop::sql($new, 'shop', $Shop::prices), $answers, 'the prices are the same');
+is(Shop::sql($new, 'shop', $Shop::levels), "seller|sell\nviewer|view", 'the access levels are the same');
+is($new->safe_psql('shop', $Shop::prices, extra_params => [ '-U', 'viewer' ]), $answers, 'who may ask for prices still may');
 
 # The old server still has its copy of the files. What follows leads to the same in both.
 $old->start;

@@ -4,6 +4,8 @@
 #   Shop::create($node, $database);            a database of the role shop_owner with the extension
 #   Shop::fill($node, $database);              some rows in every table
 #   Shop::sql($node, $database, $sql);         runs it as shop_owner and returns the output
+#   Shop::grant_levels($node, $database);      the levels view and sell to new roles viewer and seller
+#   $Shop::prices, $Shop::levels               queries of prices for everybody and of who has which level
 #   Shop::contents($node, $database);          all rows of all tables, as text; of sequences too
 #   Shop::sound($node, $database, $name);      a test: check_integrity() finds nothing
 #   my $session = Shop::Session->new($node, $database);
@@ -18,6 +20,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @as_owner = (extra_params => [ '-U', 'shop_owner' ]);
+our $prices = q{
+	SELECT c.id, i.id, s, customer_groups.effective_price(c.id, i.id, s)
+	FROM customer_groups.customers AS c, customer_groups.items AS i, unnest(ARRAY[NULL, 1, 2]) AS s
+	WHERE c.id % 5 = 0 ORDER BY 1, 2, 3};
+our $levels = 'SELECT * FROM customer_groups.access_levels ORDER BY role::text, level';
 
 sub server
 {
@@ -103,6 +110,15 @@ sub fill
 		SELECT advance_segments();
 		UPDATE segments SET rule = 'visits >= 4' WHERE code = 'many';
 	});
+	return;
+}
+
+sub grant_levels
+{
+	my ($node, $database) = @_;
+	$node->safe_psql('postgres', 'CREATE ROLE viewer LOGIN; CREATE ROLE seller LOGIN');
+	sql($node, $database, q{
+		SELECT customer_groups.grant_access('viewer', 'view'), customer_groups.grant_access('seller', 'sell')});
 	return;
 }
 
