@@ -26,7 +26,6 @@
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
@@ -122,7 +121,7 @@ cg_scan_init(void)
 static Hint *
 hint_of(int64 key)
 {
-	return &hints[murmurhash32((uint32) (key ^ (key >> 32))) & (nhints - 1)];
+	return &hints[cg_hash_id(key) & (nhints - 1)];
 }
 
 /* Makes room for more hints. */
@@ -337,6 +336,7 @@ begin(CgScan *scan, CgTable table, CgScanKind kind, Snapshot snapshot, int nkeys
 				   !IsolationIsSerializable();
 	if (!take_kept(scan, kept, snapshot, values))
 		begin_new(scan, kept, snapshot, values);
+	scan->begun = true;
 	cg_scan_again(scan, key1);
 }
 
@@ -379,6 +379,19 @@ cg_scan_again(CgScan *scan, Datum key)
 {
 	scan->keys[0].sk_argument = key;
 	scan->place = CG_SCAN_BEFORE;
+}
+
+/*
+ * Begins a look-up by an id, the first column of the primary key, or goes on with
+ * another id; a scan that is all zero has not begun.
+ */
+void
+cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id)
+{
+	if (scan->begun)
+		cg_scan_again(scan, Int64GetDatum(id));
+	else
+		cg_scan_begin(scan, table, snapshot, 1, Int64GetDatum(id), 0);
 }
 
 /* The next entry of the index whose row the snapshot sees, as IndexOnlyNext() finds it. */
@@ -504,9 +517,13 @@ cg_scan_copy(CgScan *scan)
 	return ExecCopySlotHeapTuple(scan->slot);
 }
 
+/* Ends a scan, if it has begun. */
 void
 cg_scan_end(CgScan *scan)
 {
+	if (!scan->begun)
+		return;
+	scan->begun = false;
 	if (BufferIsValid(scan->visibility))
 		ReleaseBuffer(scan->visibility);
 	ExecClearTuple(scan->slot);

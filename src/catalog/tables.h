@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "storage/buf.h"
 #include "utils/rel.h"
@@ -172,6 +173,13 @@ extern Oid        cg_primary_key(CgTable table);
 extern Oid        cg_external_key(CgTable table, Relation heap);
 extern uint64     cg_table_changes(CgTable table);
 
+/* Hashes an id. */
+static inline uint32
+cg_hash_id(int64 id)
+{
+	return murmurhash32((uint32) (id ^ (id >> 32)));
+}
+
 /* A look-up by the leading columns of a table's primary key, or by external_id: see scan.c. */
 typedef enum CgScanKind
 {
@@ -191,6 +199,7 @@ typedef enum CgScanPlace
 
 typedef struct CgScan
 {
+	bool            begun;
 	CgTable         table;
 	CgScanKind      kind;
 	CgScanPlace     place;
@@ -210,6 +219,7 @@ typedef struct CgScan
 extern void  cg_scan_init(void);
 extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
 						   Datum key2);
+extern void  cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id);
 extern void  cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys,
 									Datum key1, Datum key2);
 extern void  cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);

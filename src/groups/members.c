@@ -31,6 +31,7 @@
 
 #include "catalog/tables.h"
 #include "compat.h"
+#include "groups/groups.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
 #include "segments/segments.h"
@@ -228,6 +229,19 @@ read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Membershi
 			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_ADDED_BY), &isnull));
 	}
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Whether the membership that a scan has come to is valid on a day. */
+bool
+cg_membership_holds(CgScan *members, DateADT day)
+{
+	bool  isnull;
+	Datum datum = cg_scan_get(members, CG_MEMBERS_VALID_FROM, &isnull);
+
+	if (!isnull && DatumGetDateADT(datum) > day)
+		return false;
+	datum = cg_scan_get(members, CG_MEMBERS_VALID_UNTIL, &isnull);
+	return isnull || DatumGetDateADT(datum) >= day;
 }
 
 /* The statement for which a trigger fires. */

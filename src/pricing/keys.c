@@ -47,8 +47,7 @@ void
 cg_items_by_keys(const Datum *keys, const bool *nulls, int n, bool lines, Snapshot snapshot,
 				 int64 *ids)
 {
-	CgScan scan;
-	bool   begun = false;
+	CgScan scan = {0};
 
 	for (int i = 0; i < n; i++)
 	{
@@ -58,17 +57,15 @@ cg_items_by_keys(const Datum *keys, const bool *nulls, int n, bool lines, Snapsh
 		ids[i] = 0;
 		if (nulls[i])
 			continue;
-		if (begun)
+		if (scan.begun)
 			cg_scan_again(&scan, keys[i]);
 		else
 			cg_scan_begin_external(&scan, CG_ITEMS, snapshot, keys[i]);
-		begun = true;
 		if (!cg_scan_next(&scan))
 			unknown_key("item", TextDatumGetCString(keys[i]), lines ? i + 1 : 0);
 		ids[i] = DatumGetInt64(cg_scan_get(&scan, CG_ITEMS_ID, &isnull));
 	}
-	if (begun)
-		cg_scan_end(&scan);
+	cg_scan_end(&scan);
 }
 
 /* The id of an item; raises 02000 when there is none with this key. */

@@ -70,12 +70,11 @@ typedef struct Booking
 #define SH_ELEMENT_TYPE Booking
 #define SH_KEY_TYPE int64
 #define SH_KEY customer_id
-#define SH_HASH_KEY(table, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_HASH_KEY(table, key) cg_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
-#include "common/hashfn.h"
 #include "lib/simplehash.h"
 
 /* The transaction in which sales were last booked inside a trigger. */
@@ -350,7 +349,8 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	int64            *customers;
 	CommandId         command = GetActiveSnapshot()->curcid;
 	Statement        *statement = find_statement(command);
-	bool              left = false;
+	bool              left = false; /* customers by an earlier trigger */
+	bool              last = true;  /* trigger of the statement */
 	int               n = 0;
 	int               nbooked = 0;
 	uint64            restored = 0;
@@ -376,6 +376,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (statement != NULL)
 	{
 		statement->due &= ~(1U << (trigdata->tg_event & TRIGGER_EVENT_OPMASK));
+		last = statement->due == 0;
 		left = statement->nunjudged > 0;
 		for (int i = 0; i < statement->nunjudged; i++)
 		{
@@ -405,7 +406,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 			customers[nbooked++] = sorted[i]->customer_id;
 	}
 	cg_facts_end(&writer);
-	if (statement != NULL && statement->due != 0)
+	if (!last)
 		leave_to_judge(statement, sorted, n);
 	else
 	{
@@ -423,7 +424,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	cg_facts_free(&writer);
 	cg_restore_user(&saved);
 	SPI_finish();
-	if (statement != NULL && statement->due == 0)
+	if (statement != NULL && last)
 		statements.list = list_delete_ptr(statements.list, statement);
 	cg_warn_restored(CG_SALES, restored);
 	return PointerGetDatum(NULL);

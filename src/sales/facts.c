@@ -93,12 +93,7 @@ cg_facts_begin(CgFactsWriter *writer, bool keep)
 static bool
 find_row(CgFactsWriter *writer, int64 customer_id)
 {
-	if (writer->scanning)
-		cg_scan_again(&writer->scan, Int64GetDatum(customer_id));
-	else
-		cg_scan_begin(&writer->scan, CG_CUSTOMER_FACTS, GetActiveSnapshot(), 1,
-					  Int64GetDatum(customer_id), 0);
-	writer->scanning = true;
+	cg_scan_id(&writer->scan, CG_CUSTOMER_FACTS, GetActiveSnapshot(), customer_id);
 	return cg_scan_next(&writer->scan);
 }
 
@@ -328,8 +323,7 @@ cg_facts_end(CgFactsWriter *writer)
 		ExecCloseIndices(writer->indexes);
 		FreeExecutorState(writer->estate);
 	}
-	if (writer->scanning)
-		cg_scan_end(&writer->scan);
+	cg_scan_end(&writer->scan);
 	if (writer->locked != NULL)
 		ExecDropSingleTupleTableSlot(writer->locked);
 	if (writer->direct)

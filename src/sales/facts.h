@@ -41,7 +41,6 @@ typedef struct CgFactsWriter
 {
 	Relation        rel;
 	bool            direct; /* past the executor */
-	bool            scanning;
 	CgScan          scan;
 	bool            keep;   /* the row as it was before */
 	TupleTableSlot *last;   /* row that was written; NULL: it is not known */

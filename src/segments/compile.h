@@ -1,6 +1,6 @@
 /*
  * compile.h
- *		What the files of the compiler of rules share.
+ *		What the files that compile rules to SQL share.
  */
 #ifndef CG_COMPILE_H
 #define CG_COMPILE_H
@@ -36,6 +36,7 @@ typedef struct CgRange
 /* compile_tests.c */
 extern char *cg_text_literal(const text *value);
 extern char *cg_date_literal(DateADT day);
+extern char *cg_time_literal(TimestampTz at);
 extern char *cg_ids_literal(List *ids);
 extern char *cg_attribute_literal(const CgRuleNode *node, const char *value);
 extern void  cg_append_number_test(StringInfo out, const CgRuleNode *node, const char *number,

@@ -66,8 +66,8 @@ cg_date_literal(DateADT day)
 }
 
 /* A time in UTC, which reads the same under all settings. */
-static char *
-time_literal(TimestampTz at)
+char *
+cg_time_literal(TimestampTz at)
 {
 	struct pg_tm tm;
 	fsec_t       fsec;
@@ -337,17 +337,17 @@ day_condition(pg_tz *timezone, const char *column, int64 day, bool before)
 	initStringInfo(&out);
 	if (n == 1)
 		appendStringInfo(&out, "%s %s %s", column, before ? LT : GE,
-						 time_literal(starts[0] * USECS_PER_SEC));
+						 cg_time_literal(starts[0] * USECS_PER_SEC));
 	else
 	{
 		appendStringInfoString(&out, before ? "NOT (" : "(");
 		for (int i = 0; i < n; i++)
 		{
 			appendStringInfo(&out, "%s%s " GE " %s", i > 0 ? " OR " : "", column,
-							 time_literal(starts[i] * USECS_PER_SEC));
+							 cg_time_literal(starts[i] * USECS_PER_SEC));
 			if (i < n - 1)
 				appendStringInfo(&out, " AND %s " LT " %s", column,
-								 time_literal(ends[i] * USECS_PER_SEC));
+								 cg_time_literal(ends[i] * USECS_PER_SEC));
 		}
 		appendStringInfoChar(&out, ')');
 	}

@@ -33,6 +33,7 @@
 
 #include "calendar/calendar.h"
 #include "catalog/tables.h"
+#include "groups/groups.h"
 #include "promotions/promotions.h"
 #include "segments/segments.h"
 
@@ -82,7 +83,6 @@ struct CgEvaluation
 	DateADT              today;
 	uint8               *answers; /* of segments, by place */
 	MemoryContext        context; /* of the evaluation and its scan */
-	bool                 scanning;
 	CgScan               facts;
 
 	/* Of the customer. */
@@ -351,13 +351,9 @@ read_groups(CgEvaluation *evaluation)
 				  Int64GetDatum(evaluation->customer_id), 0);
 	while (cg_scan_next(&scan))
 	{
-		bool  isnull;
-		Datum datum = cg_scan_get(&scan, CG_MEMBERS_VALID_FROM, &isnull);
+		bool isnull;
 
-		if (!isnull && DatumGetDateADT(datum) > evaluation->today)
-			continue;
-		datum = cg_scan_get(&scan, CG_MEMBERS_VALID_UNTIL, &isnull);
-		if (!isnull && DatumGetDateADT(datum) < evaluation->today)
+		if (!cg_membership_holds(&scan, evaluation->today))
 			continue;
 		evaluation->groups = grow(evaluation->groups, evaluation->ngroups, &max, sizeof(int32));
 		evaluation->groups[evaluation->ngroups++] = DatumGetInt32(
@@ -469,7 +465,7 @@ read_lines(CgEvaluation *evaluation)
 static void
 read_items(CgEvaluation *evaluation)
 {
-	CgScan scan;
+	CgScan scan = {0};
 
 	if (evaluation->items_read)
 		return;
@@ -480,10 +476,7 @@ read_items(CgEvaluation *evaluation)
 		Datum     datum;
 
 		CHECK_FOR_INTERRUPTS();
-		if (i == 0)
-			cg_scan_begin(&scan, CG_ITEMS, evaluation->snapshot, 1, Int64GetDatum(item->id), 0);
-		else
-			cg_scan_again(&scan, Int64GetDatum(item->id));
+		cg_scan_id(&scan, CG_ITEMS, evaluation->snapshot, item->id);
 		if (!cg_scan_next(&scan))
 			continue;
 		datum = cg_scan_get(&scan, CG_ITEMS_EXTERNAL_ID, &isnull);
@@ -491,8 +484,7 @@ read_items(CgEvaluation *evaluation)
 		item->brand_id = DatumGetInt32(cg_scan_get(&scan, CG_ITEMS_BRAND_ID, &isnull));
 		item->has_brand = !isnull;
 	}
-	if (evaluation->nitems > 0)
-		cg_scan_end(&scan);
+	cg_scan_end(&scan);
 	evaluation->items_read = true;
 }
 
@@ -500,7 +492,7 @@ read_items(CgEvaluation *evaluation)
 static void
 read_item_categories(CgEvaluation *evaluation)
 {
-	CgScan scan;
+	CgScan scan = {0};
 
 	if (evaluation->categories_read)
 		return;
@@ -510,11 +502,7 @@ read_item_categories(CgEvaluation *evaluation)
 		int       max = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		if (i == 0)
-			cg_scan_begin(&scan, CG_ITEM_CATEGORIES, evaluation->snapshot, 1,
-						  Int64GetDatum(item->id), 0);
-		else
-			cg_scan_again(&scan, Int64GetDatum(item->id));
+		cg_scan_id(&scan, CG_ITEM_CATEGORIES, evaluation->snapshot, item->id);
 		while (cg_scan_next(&scan))
 		{
 			bool isnull;
@@ -524,8 +512,7 @@ read_item_categories(CgEvaluation *evaluation)
 				cg_scan_get(&scan, CG_ITEM_CATEGORIES_CATEGORY_ID, &isnull));
 		}
 	}
-	if (evaluation->nitems > 0)
-		cg_scan_end(&scan);
+	cg_scan_end(&scan);
 	evaluation->categories_read = true;
 }
 
@@ -867,7 +854,7 @@ cg_evaluation_begin(TimestampTz at, Snapshot snapshot)
 	evaluation->segments = cg_segments(snapshot);
 	evaluation->today = day_of(evaluation, at);
 	evaluation->answers = palloc(Max(evaluation->segments->n, 1));
-	evaluation->scanning = false;
+	evaluation->facts.begun = false;
 	return evaluation;
 }
 
@@ -879,12 +866,7 @@ cg_evaluation_find(CgEvaluation *evaluation, int64 customer_id)
 	bool          found;
 
 	caller = MemoryContextSwitchTo(evaluation->context);
-	if (evaluation->scanning)
-		cg_scan_again(&evaluation->facts, Int64GetDatum(customer_id));
-	else
-		cg_scan_begin(&evaluation->facts, CG_CUSTOMER_FACTS, evaluation->snapshot, 1,
-					  Int64GetDatum(customer_id), 0);
-	evaluation->scanning = true;
+	cg_scan_id(&evaluation->facts, CG_CUSTOMER_FACTS, evaluation->snapshot, customer_id);
 	found = cg_scan_next(&evaluation->facts);
 	MemoryContextSwitchTo(caller);
 	if (found)
@@ -959,8 +941,7 @@ cg_evaluation_fulfils(CgEvaluation *evaluation, const SegmentRule *rule)
 void
 cg_evaluation_end(CgEvaluation *evaluation)
 {
-	if (evaluation->scanning)
-		cg_scan_end(&evaluation->facts);
+	cg_scan_end(&evaluation->facts);
 	pfree(evaluation->answers);
 	pfree(evaluation);
 }

@@ -23,6 +23,7 @@
 #include "catalog/tables.h"
 #include "pricing/pricing.h"
 #include "promotions/promotions.h"
+#include "segments/json.h"
 #include "segments/segments.h"
 
 #define MAX_LABEL_SETS 64 /* that labels_of() remembers */
@@ -94,24 +95,6 @@ cg_segments_of_by_key(PG_FUNCTION_ARGS)
 	return segments_of(fcinfo, true);
 }
 
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token, char *string, int len)
-{
-	JsonbValue value;
-
-	value.type = jbvString;
-	value.val.string.val = string;
-	value.val.string.len = len;
-	pushJsonbValue(state, token, &value);
-}
-
-static void
-push_pair(JsonbParseState **state, char *key, text *value)
-{
-	push_string(state, WJB_KEY, key, strlen(key));
-	push_string(state, WJB_VALUE, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
 /* The labels of the segments at these places, in the current memory context. */
 static Datum
 make_labels(const CgSegments *segments, const Bitmapset *places)
@@ -123,9 +106,9 @@ make_labels(const CgSegments *segments, const Bitmapset *places)
 	while ((place = bms_next_member(places, place)) >= 0)
 	{
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		push_pair(&state, "code", segments->segments[place].code);
-		push_pair(&state, "name", segments->segments[place].name);
-		push_pair(&state, "color", segments->segments[place].color);
+		cg_push_pair(&state, "code", segments->segments[place].code);
+		cg_push_pair(&state, "name", segments->segments[place].name);
+		cg_push_pair(&state, "color", segments->segments[place].color);
 		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL)));

@@ -48,14 +48,10 @@ cg_lock_available(const int64 *customers, int n, bool wait, HeapTuple *facts)
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	for (; locked < n; locked++)
 	{
-		Datum        id = Int64GetDatum(customers[locked]);
 		CgLockResult result;
 
 		CHECK_FOR_INTERRUPTS();
-		if (locked == 0)
-			cg_scan_begin(&scan, CG_CUSTOMER_FACTS, snapshot, 1, id, 0);
-		else
-			cg_scan_again(&scan, id);
+		cg_scan_id(&scan, CG_CUSTOMER_FACTS, snapshot, customers[locked]);
 		result = cg_scan_next(&scan) ? cg_scan_lock(&scan, wait && locked == 0) : CG_LOCK_GONE;
 		if (result == CG_LOCK_HELD)
 			break;

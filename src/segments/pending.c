@@ -152,8 +152,7 @@ any_sold_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *rest
 	TimestampTz     now = GetCurrentTransactionStartTimestamp();
 	Snapshot        before = RegisterSnapshot(GetLatestSnapshot());
 	bool            result = false;
-	bool            scanning = false;
-	CgScan          scan;
+	CgScan          scan = {0};
 	int             n = 0;
 	int             max = 16;
 	Datum          *items = palloc(max * sizeof(Datum));
@@ -177,11 +176,7 @@ any_sold_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *rest
 		}
 		if (result)
 			continue;
-		if (scanning)
-			cg_scan_again(&scan, item);
-		else
-			cg_scan_begin(&scan, CG_ITEMS, before, 1, item, 0);
-		scanning = true;
+		cg_scan_id(&scan, CG_ITEMS, before, DatumGetInt64(item));
 		result = cg_scan_next(&scan);
 		if (n == max)
 		{
@@ -190,8 +185,7 @@ any_sold_item(Tuplestorestate *rows, TupleDesc desc, bool inserted, uint64 *rest
 		}
 		items[n++] = item;
 	}
-	if (scanning)
-		cg_scan_end(&scan);
+	cg_scan_end(&scan);
 	UnregisterSnapshot(before);
 	ExecDropSingleTupleTableSlot(slot);
 	if (!result && n > 0)

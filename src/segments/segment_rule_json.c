@@ -23,6 +23,7 @@
 #include "utils/jsonb.h"
 
 #include "segment_rule_internal.h"
+#include "segments/json.h"
 
 /* Longest object, in bytes, that an error's detail shows in full. */
 #define MAX_OBJECT_IN_DETAIL 200
@@ -489,32 +490,21 @@ node_from_json(const Place *at, int depth)
  */
 
 static void
-push_string(JsonbParseState **state, JsonbIteratorToken token, const char *str, int len)
-{
-	JsonbValue v;
-
-	v.type = jbvString;
-	v.val.string.val = (char *) str;
-	v.val.string.len = len;
-	pushJsonbValue(state, token, &v);
-}
-
-static void
 push_key(JsonbParseState **state, const char *key)
 {
-	push_string(state, WJB_KEY, key, strlen(key));
+	cg_push_string(state, WJB_KEY, key, strlen(key));
 }
 
 static void
 push_word(JsonbParseState **state, const char *word)
 {
-	push_string(state, WJB_VALUE, word, strlen(word));
+	cg_push_string(state, WJB_VALUE, word, strlen(word));
 }
 
 static void
 push_text(JsonbParseState **state, JsonbIteratorToken token, const text *str)
 {
-	push_string(state, token, VARDATA(str), VARSIZE(str) - VARHDRSZ);
+	cg_push_string(state, token, VARDATA(str), VARSIZE(str) - VARHDRSZ);
 }
 
 static void
@@ -553,7 +543,7 @@ push_value(JsonbParseState **state, JsonbIteratorToken token, const CgRuleNode *
 		case CG_TYPE_DATE:
 			initStringInfo(&date);
 			cg_rule_print_date(&date, DatumGetDateADT(datum));
-			push_string(state, token, date.data, date.len);
+			cg_push_string(state, token, date.data, date.len);
 			break;
 		case CG_TYPE_TEXT:
 			push_text(state, token, (const text *) value);

@@ -59,6 +59,7 @@
 #include "calendar/calendar.h"
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
+#include "segments/json.h"
 #include "segments/segments.h"
 #include "segments/track.h"
 
@@ -84,7 +85,6 @@ typedef struct Tracker
 	DateADT           reached_on;
 	CgEvaluation     *evaluation;
 	CgScan            members;
-	bool              scanning;
 	MemoryContext     caller;
 	MemoryContext     context; /* of one customer */
 	bool             *is_in;   /* by place: what is stored of the customer, and changed */
@@ -227,18 +227,14 @@ begin_customers(Tracker *tracker)
 
 /*
  * Goes on to a customer and reads what is stored of it, but for the facts row if
- * it is given; false when it is not there.  Ends in the customer's memory context; finish_customer() leaves it.
+ * it is given; false when it is not there.  Ends in the customer's memory context;
+ * finish_customer() leaves it.
  */
 static bool
 begin_customer(Tracker *tracker, int64 customer_id, TupleTableSlot *facts)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (tracker->scanning)
-		cg_scan_again(&tracker->members, Int64GetDatum(customer_id));
-	else
-		cg_scan_begin(&tracker->members, CG_SEGMENT_MEMBERS, tracker->snapshot, 1,
-					  Int64GetDatum(customer_id), 0);
-	tracker->scanning = true;
+	cg_scan_id(&tracker->members, CG_SEGMENT_MEMBERS, tracker->snapshot, customer_id);
 	memset(tracker->is_in, 0, tracker->segments->n * sizeof(bool));
 	/* In the caller's memory context: what a scan allocates must live as long as the scan. */
 	while (cg_scan_next(&tracker->members))
@@ -297,16 +293,6 @@ brought_to(int64 customer_id, DateADT day)
 	return result;
 }
 
-static void
-push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text, int len)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = (char *) text;
-	value.val.string.len = len;
-	pushJsonbValue(state, token, &value);
-}
-
 /*
  * What the event of a change tells: jsonb_build_object('code', code, 'name', name,
  * 'effective_at', effective_at).
@@ -319,12 +305,10 @@ make_detail(const CgSegment *segment, TimestampTz effective_at)
 
 	JsonEncodeDateTime(buffer, TimestampTzGetDatum(effective_at), TIMESTAMPTZOID, NULL);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_text(&state, WJB_KEY, "code", 4);
-	push_text(&state, WJB_VALUE, VARDATA_ANY(segment->code), VARSIZE_ANY_EXHDR(segment->code));
-	push_text(&state, WJB_KEY, "name", 4);
-	push_text(&state, WJB_VALUE, VARDATA_ANY(segment->name), VARSIZE_ANY_EXHDR(segment->name));
-	push_text(&state, WJB_KEY, "effective_at", 12);
-	push_text(&state, WJB_VALUE, buffer, strlen(buffer));
+	cg_push_pair(&state, "code", segment->code);
+	cg_push_pair(&state, "name", segment->name);
+	cg_push_string(&state, WJB_KEY, "effective_at", strlen("effective_at"));
+	cg_push_string(&state, WJB_VALUE, buffer, strlen(buffer));
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
@@ -441,8 +425,7 @@ static int64
 end_tracking(Tracker *tracker)
 {
 	write_changes(tracker);
-	if (tracker->scanning)
-		cg_scan_end(&tracker->members);
+	cg_scan_end(&tracker->members);
 	cg_evaluation_end(tracker->evaluation);
 	MemoryContextDelete(tracker->context);
 	pfree(tracker->is_in);

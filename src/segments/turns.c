@@ -25,6 +25,7 @@
 
 #include "calendar/calendar.h"
 #include "promotions/promotions.h"
+#include "segments/compile.h"
 #include "segments/segments.h"
 #include "segments/track.h"
 
@@ -44,36 +45,17 @@ typedef struct Query
 
 static void add_turns(Query *query, const CgRuleNode *node);
 
-/* A day as a literal. */
-static char *
-day_literal(DateADT day)
-{
-	struct pg_tm tm = {0};
-	char         buffer[MAXDATELEN + 1];
-
-	j2date(day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	EncodeDateOnly(&tm, USE_ISO_DATES, buffer);
-	return psprintf("'%s'::pg_catalog.date", buffer);
-}
-
 /* The first moment of a day as a literal; one that is out of range is infinite. */
 static char *
 start_literal(const Query *query, int64 day)
 {
-	int64        julian = day + POSTGRES_EPOCH_JDATE;
-	struct pg_tm tm = {0};
-	fsec_t       fsec;
-	char         buffer[MAXDATELEN + 1];
+	int64 julian = day + POSTGRES_EPOCH_JDATE;
 
 	if (julian < 2)
 		return "'-infinity'::pg_catalog.timestamptz";
 	if (julian > TIMESTAMP_END_JULIAN - 2)
 		return "'infinity'::pg_catalog.timestamptz";
-	if (timestamp2tm(cg_start_of_day((DateADT) day, query->definitions->settings.timezone), NULL,
-					 &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "start of a day is out of range");
-	EncodeDateTime(&tm, fsec, true, 0, NULL, USE_ISO_DATES, buffer);
-	return psprintf("'%s'::pg_catalog.timestamptz", buffer);
+	return cg_time_literal(cg_start_of_day((DateADT) day, query->definitions->settings.timezone));
 }
 
 static void
@@ -108,7 +90,7 @@ add_distance(Query *query, const char *source, const char *column, const char *c
 					 day, source, condition, column,
 					 start_literal(query, (int64) query->from - distance), column,
 					 start_literal(query, (int64) query->upto + 2 - distance), day,
-					 day_literal(query->from), day, day_literal(query->upto));
+					 cg_date_literal(query->from), day, cg_date_literal(query->upto));
 }
 
 static void
@@ -216,7 +198,8 @@ end_birthdays(Query *query)
 static void
 add_birthday_row(Query *query, bool first, int low, int high, DateADT day)
 {
-	appendStringInfo(&query->sql, "%s(%d, %d, %s)", first ? "" : ", ", low, high, day_literal(day));
+	appendStringInfo(&query->sql, "%s(%d, %d, %s)", first ? "" : ", ", low, high,
+					 cg_date_literal(day));
 }
 
 /* Those who have their birthday so many days after one of the days. */
@@ -269,8 +252,8 @@ static void
 add_group(Query *query, int32 id)
 {
 	const CgGroup *group = cg_find_group(id);
-	char          *from = day_literal(query->from);
-	char          *upto = day_literal(query->upto);
+	char          *from = cg_date_literal(query->from);
+	char          *upto = cg_date_literal(query->upto);
 
 	if (group == NULL)
 		return;
@@ -305,7 +288,7 @@ add_group(Query *query, int32 id)
 		appendStringInfo(&query->sql,
 						 "SELECT m.customer_id, %s FROM customer_groups.members m "
 						 "WHERE m.group_id OPERATOR(pg_catalog.=) %d",
-						 day_literal(day), id);
+						 cg_date_literal(day), id);
 	}
 }
 

@@ -19,6 +19,7 @@
 
 #include "calendar/calendar.h"
 #include "catalog/tables.h"
+#include "groups/groups.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"
 
@@ -102,13 +103,9 @@ find_held(int64 customer_id, const Ladder *ladder, DateADT day, Snapshot snapsho
 	while (cg_scan_next(&scan))
 	{
 		bool  isnull;
-		Datum datum = cg_scan_get(&scan, CG_MEMBERS_VALID_FROM, &isnull);
 		int32 group_id;
 
-		if (!isnull && DatumGetDateADT(datum) > day)
-			continue;
-		datum = cg_scan_get(&scan, CG_MEMBERS_VALID_UNTIL, &isnull);
-		if (!isnull && DatumGetDateADT(datum) < day)
+		if (!cg_membership_holds(&scan, day))
 			continue;
 		group_id = DatumGetInt32(cg_scan_get(&scan, CG_MEMBERS_GROUP_ID, &isnull));
 		for (int i = 0; i < place; i++)

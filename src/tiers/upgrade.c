@@ -8,8 +8,8 @@
  * of the day of the latest sale touched, effect that of today.  A present tier that
  * is out of its dates, or whose membership is not valid today, counts as none.
  *
- * The caller holds the customers' facts rows, so that no booking
- * and no new membership of theirs comes between, and members, so that no group
+ * The caller holds the customers' facts rows, so that no booking and no new
+ * membership of theirs comes between, and a lock on members, so that no group
  * becomes or ceases to be a tier meanwhile (see groups_changed).
  *
  * The lower membership is replaced, and the events are written, by the trigger
@@ -26,6 +26,7 @@
 
 #include "calendar/calendar.h"
 #include "catalog/tables.h"
+#include "groups/groups.h"
 #include "promotions/promotions.h"
 #include "tiers/tiers.h"
 
@@ -67,53 +68,24 @@ find_earned(const CgTierCase *tier_case, const CgTiers *tiers, DateADT today, Cg
 	return n;
 }
 
-/* Looks memberships up, of one customer after the other. */
-typedef struct Memberships
-{
-	Snapshot snapshot;
-	bool     scanning;
-	CgScan   scan;
-} Memberships;
-
-/* Goes on to the next membership of a customer that is valid today; false when there is none. */
-static bool
-next_group(Memberships *memberships, DateADT today, int32 *group_id)
-{
-	while (cg_scan_next(&memberships->scan))
-	{
-		bool  isnull;
-		Datum day = cg_scan_get(&memberships->scan, CG_MEMBERS_VALID_FROM, &isnull);
-
-		if (!isnull && DatumGetDateADT(day) > today)
-			continue;
-		day = cg_scan_get(&memberships->scan, CG_MEMBERS_VALID_UNTIL, &isnull);
-		if (!isnull && DatumGetDateADT(day) < today)
-			continue;
-		*group_id = DatumGetInt32(cg_scan_get(&memberships->scan, CG_MEMBERS_GROUP_ID, &isnull));
-		return true;
-	}
-	return false;
-}
-
 /*
  * The tier in effect that the customer holds of the ladder of the one earned;
- * once it is as high as that, any one as high will do.
+ * once it is as high as that, any one as high will do.  The scan is of members.
  */
 static const CgTier *
-present_tier(Memberships *memberships, const CgTierMove *earned, const CgTiers *tiers,
-			 DateADT today)
+present_tier(CgScan *scan, const CgTierMove *earned, const CgTiers *tiers, DateADT today)
 {
 	const CgTier *present = NULL;
-	int32         group_id;
 
-	if (memberships->scanning)
-		cg_scan_again(&memberships->scan, Int64GetDatum(earned->customer_id));
-	else
-		cg_scan_begin(&memberships->scan, CG_MEMBERS, memberships->snapshot, 1,
-					  Int64GetDatum(earned->customer_id), 0);
-	memberships->scanning = true;
+	cg_scan_id(scan, CG_MEMBERS, GetActiveSnapshot(), earned->customer_id);
 	/* The higher ones stand first. */
-	while ((present == NULL || present > earned->to) && next_group(memberships, today, &group_id))
+	while ((present == NULL || present > earned->to) && cg_scan_next(scan))
+	{
+		bool  isnull;
+		int32 group_id = DatumGetInt32(cg_scan_get(scan, CG_MEMBERS_GROUP_ID, &isnull));
+
+		if (!cg_membership_holds(scan, today))
+			continue;
 		for (int i = 0; i < tiers->n; i++)
 		{
 			const CgTier *tier = &tiers->tiers[i];
@@ -122,6 +94,7 @@ present_tier(Memberships *memberships, const CgTierMove *earned, const CgTiers *
 				cg_in_effect(tier, today) && (present == NULL || tier < present))
 				present = tier;
 		}
+	}
 	return present;
 }
 
@@ -136,7 +109,7 @@ cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 	CgTiers     tiers;
 	DateADT     today;
 	CgTierMove *earned;
-	Memberships memberships = {0};
+	CgScan      members = {0};
 	int         nearned = 0;
 	int         nmoves = 0;
 
@@ -160,10 +133,9 @@ cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 	CommandCounterIncrement();
 	PushCopiedSnapshot(snapshot);
 	UpdateActiveSnapshotCommandId();
-	memberships.snapshot = GetActiveSnapshot();
 	for (int i = 0; i < nearned; i++)
 	{
-		const CgTier *present = present_tier(&memberships, &earned[i], &tiers, today);
+		const CgTier *present = present_tier(&members, &earned[i], &tiers, today);
 
 		CHECK_FOR_INTERRUPTS();
 		if (present != NULL &&
@@ -173,7 +145,7 @@ cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 		earned[nmoves] = earned[i];
 		earned[nmoves++].from = present;
 	}
-	cg_scan_end(&memberships.scan);
+	cg_scan_end(&members);
 	PopActiveSnapshot();
 	cg_move_tiers(earned, nmoves);
 }
