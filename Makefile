@@ -13,6 +13,7 @@ OBJS = \
 	src/catalog/activity.o \
 	src/catalog/catalog.o \
 	src/catalog/scan.o \
+	src/events/write.o \
 	src/groups/members.o \
 	src/pricing/candidates.o \
 	src/pricing/cart.o \

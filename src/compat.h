@@ -39,15 +39,22 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
-/* What an update of a row leaves to be done in the indexes. */
+/* What an update of a row leaves to be done in the indexes; nothing of an insert. */
 #if PG_VERSION_NUM >= 160000
 #define CgIndexWork TU_UpdateIndexes
-#define cg_insert_index_tuples(relation, slot, estate, work)                                       \
-	ExecInsertIndexTuples(relation, slot, estate, true, false, NULL, NIL, (work) == TU_Summarizing)
+#define cg_insert_index_tuples(relation, slot, estate, update, work)                               \
+	ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL,                        \
+						  (work) == TU_Summarizing)
 #else
 #define CgIndexWork bool
-#define cg_insert_index_tuples(relation, slot, estate, work)                                       \
-	ExecInsertIndexTuples(relation, slot, estate, true, false, NULL, NIL)
+#define cg_insert_index_tuples(relation, slot, estate, update, work)                               \
+	ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define cg_identity_sequence(rel, attnum) getIdentitySequence(rel, attnum, false)
+#else
+#define cg_identity_sequence(rel, attnum) getIdentitySequence(RelationGetRelid(rel), attnum, false)
 #endif
 
 /* The number of this backend's transaction. */

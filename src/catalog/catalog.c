@@ -135,10 +135,18 @@ static const CgShape shapes[CG_TABLES] = {
 	[CG_SEGMENT_TRACKING] = {"segment_tracking",
 							 1,
 							 {REQUIRED("id", INT4OID), REQUIRED("reached_on", DATEOID)}},
-	[CG_GROUPS] = {"groups",
+	[CG_EVENTS] = {"events",
 				   0,
+				   {NULLABLE("id", INT8OID), NULLABLE("at", TIMESTAMPTZOID),
+					NULLABLE("kind", TEXTOID), NULLABLE("customer_id", INT8OID),
+					NULLABLE("group_id", INT4OID), NULLABLE("segment_id", INT4OID),
+					NULLABLE("promotion_id", INT4OID), NULLABLE("actor", TEXTOID),
+					NULLABLE("app_actor", TEXTOID), NULLABLE("detail", JSONBOID)}},
+	[CG_GROUPS] = {"groups",
+				   1,
 				   {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID),
-					REQUIRED("starts_on", DATEOID), REQUIRED("use_pricing", BOOLOID)}},
+					REQUIRED("starts_on", DATEOID), REQUIRED("use_pricing", BOOLOID),
+					REQUIRED("name", TEXTOID)}},
 	[CG_CATEGORIES] = {"categories", 0, {REQUIRED("id", INT4OID), REQUIRED("code", TEXTOID)}},
 	[CG_SETTINGS] = {"settings",
 					 0,
@@ -243,6 +251,7 @@ is_cached(CgTable table)
 		case CG_SALE_LINES:
 		case CG_SEGMENT_MEMBERS:
 		case CG_SEGMENT_TRACKING:
+		case CG_EVENTS:
 		case CG_CACHE_STAMPS:
 			return false;
 		default:
@@ -811,6 +820,15 @@ cg_execute_rows(CgStatement *many, CgStatement *one, Datum *const *columns, bool
 		isnull[c] = n == 1 && column_nulls != NULL && column_nulls[0] ? 'n' : ' ';
 	}
 	return cg_execute(n == 1 ? one : many, values, isnull);
+}
+
+/* Makes the snapshot active that a statement executed now would have. */
+void
+cg_push_snapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
 }
 
 /*

@@ -49,6 +49,7 @@ typedef enum CgTable
 	CG_SEGMENTS,
 	CG_SEGMENT_MEMBERS,
 	CG_SEGMENT_TRACKING,
+	CG_EVENTS,
 	CG_CACHE_STAMPS
 } CgTable;
 #define CG_TABLES (CG_CACHE_STAMPS + 1)
@@ -141,6 +142,21 @@ enum
 	CG_STORES_ID = 0,
 	CG_STORES_CURRENCY,
 
+	CG_GROUPS_ID = 0,
+	CG_GROUPS_CODE,
+	CG_GROUPS_NAME = 4,
+
+	CG_EVENTS_ID = 0,
+	CG_EVENTS_AT,
+	CG_EVENTS_KIND,
+	CG_EVENTS_CUSTOMER_ID,
+	CG_EVENTS_GROUP_ID,
+	CG_EVENTS_SEGMENT_ID,
+	CG_EVENTS_PROMOTION_ID,
+	CG_EVENTS_ACTOR,
+	CG_EVENTS_APP_ACTOR,
+	CG_EVENTS_DETAIL,
+
 	CG_STAMPS_STAMP = 0,
 	CG_STAMPS_KIND,
 	CG_STAMPS_KEY,
@@ -148,6 +164,9 @@ enum
 
 	CG_MAX_COLUMNS = 13
 };
+
+/* Stands where the id of a group or a segment would. */
+#define CG_NONE PG_INT32_MIN
 
 /* Kinds of sale, in the order of the enum type sale_kind. */
 typedef enum CgSaleKind
@@ -274,6 +293,7 @@ extern int    cg_execute_rows(CgStatement *many, CgStatement *one, Datum *const 
 extern int    cg_execute_as_is(CgStatement *statement, Datum *values);
 extern Portal cg_open_cursor(CgStatement *statement, Datum *values, const char *nulls);
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
+extern void   cg_push_snapshot(void);
 extern int    cg_change_latest(CgStatement *statement, Datum *values, const char *nulls);
 
 extern Datum cg_make_array(Datum *values, bool *nulls, int n, Oid type);

@@ -12,5 +12,6 @@
 #include "catalog/tables.h"
 
 extern bool cg_membership_holds(CgScan *members, DateADT day);
+extern void cg_delete_members(Datum *customers, Datum *groups, int n);
 
 #endif

@@ -31,7 +31,9 @@
 
 #include "catalog/tables.h"
 #include "compat.h"
+#include "events/events.h"
 #include "groups/groups.h"
+#include "json.h"
 #include "promotions/promotions.h"
 #include "sales/sales.h"
 #include "segments/segments.h"
@@ -60,25 +62,32 @@ typedef struct Memberships
 	Membership *rows;
 } Memberships;
 
-/* Events to be written, as the columns of the statement below. */
+/* An event to be written. */
+typedef struct Event
+{
+	const char       *kind;
+	const Membership *row;
+	bool              tell_added_at;
+	bool              tell_added_by;
+} Event;
+
 typedef struct Events
 {
 	int    n;
 	int    max;
-	Datum *kinds;
-	Datum *customers;
-	Datum *groups;
-	Datum *sources;
-	Datum *froms;
-	Datum *untils;
-	Datum *added_at;
-	Datum *added_by;
-	bool  *no_from;
-	bool  *no_until;
-	bool  *no_added_at;
-	bool  *no_added_by;
+	Event *rows;
 	char  *user; /* the session's */
 } Events;
+
+/* The code and name of the group that was asked for last; null when there is none. */
+typedef struct GroupNames
+{
+	Snapshot snapshot;
+	CgScan   scan;
+	int32    group_id; /* CG_NONE at first */
+	text    *code;
+	text    *name;
+} GroupNames;
 
 /*
  * A statement, as its triggers see it.  All that fire for it, for ON CONFLICT,
@@ -98,86 +107,22 @@ typedef struct Move
 {
 	int64       customer_id;
 	const char *ladder;
-	int32       from; /* group; 0: none */
-	int32       to;   /* group; 0: none */
+	int32       from; /* group, or CG_NONE */
+	int32       to;   /* likewise */
 } Move;
 
-/* The statements below take arrays of rows, or the values of one row. */
-#define INSERT_EVENTS(source)                                                                      \
-	"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "                    \
-	"SELECT e.kind, e.customer_id, e.group_id, pg_catalog.jsonb_build_object("                     \
-	"	'code', g.code, 'name', g.name, 'source', e.source, "                                        \
-	"	'valid_from', e.valid_from, 'valid_until', e.valid_until) "                                  \
-	"	OPERATOR(pg_catalog.||) CASE WHEN e.added_at IS NULL THEN '{}' "                             \
-	"		ELSE pg_catalog.jsonb_build_object('added_at', e.added_at) END "                            \
-	"	OPERATOR(pg_catalog.||) CASE WHEN e.added_by IS NULL THEN '{}' "                             \
-	"		ELSE pg_catalog.jsonb_build_object('added_by', e.added_by) END "                            \
-	"FROM " source " AS e (kind, customer_id, group_id, source, valid_from, valid_until, "         \
-	"	added_at, added_by, place) "                                                                 \
-	"LEFT JOIN customer_groups.groups g ON g.id OPERATOR(pg_catalog.=) e.group_id "                \
-	"ORDER BY e.place"
+#define DELETE_MEMBERS(source)                                                                     \
+	"DELETE FROM customer_groups.members m USING " source " AS u (customer_id, group_id) "         \
+	"WHERE m.customer_id OPERATOR(pg_catalog.=) u.customer_id "                                    \
+	"	AND m.group_id OPERATOR(pg_catalog.=) u.group_id"
 
-static CgStatement insert_events = {
+static CgStatement delete_members = {
 	.generic = true,
-	.sql = INSERT_EVENTS(
-		"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		"	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY"),
-	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, DATEARRAYOID,
-				 TIMESTAMPTZARRAYOID, TEXTARRAYOID}};
+	.sql = DELETE_MEMBERS("ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"),
+	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
 
-static CgStatement insert_event = {
-	.generic = true,
-	.sql = INSERT_EVENTS("(VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1))"),
-	.argtypes = {TEXTOID, INT8OID, INT4OID, TEXTOID, DATEOID, DATEOID, TIMESTAMPTZOID, TEXTOID}};
-
-#define INSERT_MOVES(source)                                                                       \
-	"INSERT INTO customer_groups.events (kind, customer_id, group_id, detail) "                    \
-	"SELECT m.kind, m.customer_id, t.id, pg_catalog.jsonb_build_object("                           \
-	"	'ladder', m.ladder, 'from', f.code, 'from_id', "                                             \
-	"		CASE WHEN m.replaced_id OPERATOR(pg_catalog.<>) 0 THEN m.replaced_id END, "                 \
-	"	'to', t.code) "                                                                              \
-	"	OPERATOR(pg_catalog.||) CASE WHEN m.measure IS NULL THEN '{}' "                              \
-	"		ELSE pg_catalog.jsonb_build_object('measure', m.measure, "                                  \
-	"			'threshold', m.threshold) END "                                                            \
-	"FROM " source " AS m (customer_id, ladder, from_id, to_id, kind, measure, threshold, "        \
-	"	replaced_id, place) "                                                                        \
-	"LEFT JOIN customer_groups.groups f ON f.id OPERATOR(pg_catalog.=) m.from_id "                 \
-	"LEFT JOIN customer_groups.groups t ON t.id OPERATOR(pg_catalog.=) m.to_id "                   \
-	"ORDER BY m.place"
-
-static CgStatement insert_moves = {
-	.generic = true,
-	.sql = INSERT_MOVES(
-		"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"	pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		"	pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY"),
-	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-				 NUMERICARRAYOID, NUMERICARRAYOID, INT4ARRAYOID}};
-
-static CgStatement insert_move = {
-	.generic = true,
-	.sql = INSERT_MOVES("(VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1))"),
-	.argtypes = {INT8OID, TEXTOID, INT4OID, INT4OID, TEXTOID, NUMERICOID, NUMERICOID, INT4OID}};
-
-static CgStatement delete_replaced = {
-	.generic = true,
-	.sql = "DELETE FROM customer_groups.members m "
-		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (customer_id, "
-		   "group_id) "
-		   "WHERE m.customer_id OPERATOR(pg_catalog.=) r.customer_id "
-		   "	AND m.group_id OPERATOR(pg_catalog.=) r.group_id "
-		   "RETURNING m.customer_id, m.group_id",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID},
-	.restypes = {INT8OID, INT4OID}};
-
-static CgStatement select_held = {
-	.generic = true,
-	.sql = "SELECT m.customer_id, m.group_id FROM customer_groups.members m "
-		   "WHERE m.customer_id OPERATOR(pg_catalog.=) ANY ($1) "
-		   "	AND m.group_id OPERATOR(pg_catalog.=) ANY ($2)",
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID},
-	.restypes = {INT8OID, INT4OID}};
+static CgStatement delete_member = {
+	.generic = true, .sql = DELETE_MEMBERS("(VALUES ($1, $2))"), .argtypes = {INT8OID, INT4OID}};
 
 static void *
 grow(void *array, int max, Size size)
@@ -229,6 +174,16 @@ read_memberships(Tuplestorestate *rows, TupleDesc desc, bool inserted, Membershi
 			slot_getattr(slot, cg_attnum(CG_MEMBERS, CG_MEMBERS_ADDED_BY), &isnull));
 	}
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Deletes the memberships of so many customers in so many groups.  SPI must be connected. */
+void
+cg_delete_members(Datum *customers, Datum *groups, int n)
+{
+	Datum *columns[] = {customers, groups};
+
+	if (n > 0)
+		cg_execute_rows(&delete_members, &delete_member, columns, NULL, n);
 }
 
 /* Whether the membership that a scan has come to is valid on a day. */
@@ -285,70 +240,102 @@ add_event(Events *events, const Membership *old, const Membership *new)
 	TimestampTz       now = GetCurrentTransactionStartTimestamp();
 	bool              added = old == NULL;
 	bool              removed = new == NULL;
-	int               i;
+	Event            *event;
 
 	if (events->n == events->max)
 	{
 		events->max = Max(2 * events->max, 16);
-		events->kinds = grow(events->kinds, events->max, sizeof(Datum));
-		events->customers = grow(events->customers, events->max, sizeof(Datum));
-		events->groups = grow(events->groups, events->max, sizeof(Datum));
-		events->sources = grow(events->sources, events->max, sizeof(Datum));
-		events->froms = grow(events->froms, events->max, sizeof(Datum));
-		events->untils = grow(events->untils, events->max, sizeof(Datum));
-		events->added_at = grow(events->added_at, events->max, sizeof(Datum));
-		events->added_by = grow(events->added_by, events->max, sizeof(Datum));
-		events->no_from = grow(events->no_from, events->max, sizeof(bool));
-		events->no_until = grow(events->no_until, events->max, sizeof(bool));
-		events->no_added_at = grow(events->no_added_at, events->max, sizeof(bool));
-		events->no_added_by = grow(events->no_added_by, events->max, sizeof(bool));
+		events->rows = grow(events->rows, events->max, sizeof(Event));
 	}
 	if (events->user == NULL)
 		events->user = GetUserNameFromId(GetSessionUserId(), false);
-	i = events->n++;
+	event = &events->rows[events->n++];
 	/* One that is added anew, having expired, is another membership. */
 	if (!added && !removed)
 		added = new->added_at == now && old->added_at != now;
-	events->kinds[i] = CStringGetTextDatum(added     ? "member_added"
-										   : removed ? "member_removed"
-													 : "member_changed");
-	events->customers[i] = Int64GetDatum(row->customer_id);
-	events->groups[i] = Int32GetDatum(row->group_id);
-	events->sources[i] = CStringGetTextDatum(row->source);
-	events->froms[i] = DateADTGetDatum(row->valid_from);
-	events->untils[i] = DateADTGetDatum(row->valid_until);
-	events->no_from[i] = !row->has_from;
-	events->no_until[i] = !row->has_until;
-	events->added_at[i] = TimestampTzGetDatum(row->added_at);
-	events->added_by[i] = CStringGetTextDatum(row->added_by);
+	event->kind = added ? "member_added" : removed ? "member_removed" : "member_changed";
+	event->row = row;
 	if (added || removed)
 	{
-		events->no_added_at[i] = row->added_at == now && now <= GetCurrentTimestamp();
-		events->no_added_by[i] = strcmp(row->added_by, events->user) == 0;
+		event->tell_added_at = row->added_at != now || now > GetCurrentTimestamp();
+		event->tell_added_by = strcmp(row->added_by, events->user) != 0;
 	}
 	else
 	{
-		events->no_added_at[i] = row->added_at == old->added_at;
-		events->no_added_by[i] = strcmp(row->added_by, old->added_by) == 0;
+		event->tell_added_at = row->added_at != old->added_at;
+		event->tell_added_by = strcmp(row->added_by, old->added_by) != 0;
 	}
 }
 
+/* Finds the code and name of a group, which live as long as the names of others are asked for. */
 static void
-write_events(Events *events)
+find_names(GroupNames *names, int32 group_id)
 {
-	Datum *columns[] = {events->kinds, events->customers, events->groups,   events->sources,
-						events->froms, events->untils,    events->added_at, events->added_by};
-	bool  *nulls[] = {NULL,
-					  NULL,
-					  NULL,
-					  NULL,
-					  events->no_from,
-					  events->no_until,
-					  events->no_added_at,
-					  events->no_added_by};
+	bool isnull;
 
-	if (events->n > 0)
-		cg_execute_rows(&insert_events, &insert_event, columns, nulls, events->n);
+	if (names->group_id == group_id)
+		return;
+	names->group_id = group_id;
+	names->code = names->name = NULL;
+	if (group_id == CG_NONE)
+		return;
+	cg_scan_id(&names->scan, CG_GROUPS, names->snapshot, group_id);
+	if (!cg_scan_next(&names->scan))
+		return;
+	names->code = DatumGetTextPCopy(cg_scan_get(&names->scan, CG_GROUPS_CODE, &isnull));
+	names->name = DatumGetTextPCopy(cg_scan_get(&names->scan, CG_GROUPS_NAME, &isnull));
+}
+
+/* What the event of a membership tells. */
+static Datum
+tell_membership(const Event *event, const GroupNames *group)
+{
+	const Membership *row = event->row;
+	JsonbParseState  *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	cg_push_pair(&state, "code", group->code);
+	cg_push_pair(&state, "name", group->name);
+	cg_push_pair(&state, "source", cstring_to_text(row->source));
+	if (row->has_from)
+		cg_push_time(&state, "valid_from", DateADTGetDatum(row->valid_from), DATEOID);
+	else
+		cg_push_pair(&state, "valid_from", NULL);
+	if (row->has_until)
+		cg_push_time(&state, "valid_until", DateADTGetDatum(row->valid_until), DATEOID);
+	else
+		cg_push_pair(&state, "valid_until", NULL);
+	if (event->tell_added_at)
+		cg_push_time(&state, "added_at", TimestampTzGetDatum(row->added_at), TIMESTAMPTZOID);
+	if (event->tell_added_by)
+		cg_push_pair(&state, "added_by", cstring_to_text(row->added_by));
+	return cg_end_object(&state);
+}
+
+/* Writes the events, with the groups' names as a snapshot sees them. */
+static void
+write_events(const Events *events, Snapshot snapshot)
+{
+	CgEvent   *rows;
+	GroupNames group = {.snapshot = snapshot, .group_id = CG_NONE};
+
+	if (events->n == 0)
+		return;
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, events->n * sizeof(CgEvent));
+	for (int i = 0; i < events->n; i++)
+	{
+		const Event *event = &events->rows[i];
+
+		CHECK_FOR_INTERRUPTS();
+		find_names(&group, event->row->group_id);
+		rows[i].kind = event->kind;
+		rows[i].customer_id = event->row->customer_id;
+		rows[i].group_id = event->row->group_id;
+		rows[i].segment_id = CG_NONE;
+		rows[i].detail = tell_membership(event, &group);
+	}
+	cg_scan_end(&group.scan);
+	cg_write_events(rows, events->n);
 }
 
 static bool
@@ -358,45 +345,69 @@ numeric_above(Numeric a, Numeric b)
 }
 
 /*
+ * What the event of a move tells.  The engine's tells what was reached, and the
+ * threshold that decided.  A tier that counted as none is not moved from, but
+ * replaced: from_id tells what was.
+ */
+static Datum
+tell_move(const Move *move, const CgTierMove *engine, const CgTier *decided, GroupNames *from,
+		  GroupNames *to)
+{
+	JsonbParseState *state = NULL;
+	int32            left = engine == NULL         ? move->from
+							: engine->from == NULL ? CG_NONE
+												   : engine->from->group_id;
+
+	find_names(from, left);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	cg_push_pair(&state, "ladder", cstring_to_text(move->ladder));
+	cg_push_pair(&state, "from", from->code);
+	if (move->from != CG_NONE)
+		cg_push_number(&state, "from_id", int64_to_numeric(move->from));
+	else
+		cg_push_pair(&state, "from_id", NULL);
+	cg_push_pair(&state, "to", to->code);
+	if (engine != NULL)
+	{
+		cg_push_number(&state, "measure", engine->measure);
+		cg_push_number(&state, "threshold", decided->threshold);
+	}
+	return cg_end_object(&state);
+}
+
+/*
  * Writes one event for each move: an upgrade or a downgrade when it is the
- * engine that makes it, with what was reached and the threshold that decided,
- * else a change by other hands.  A tier that counted as none is not moved from,
- * but replaced: from_id tells what was.
+ * engine that makes it, else a change by other hands.
  */
 static void
-write_moves(const Move *moves, int n)
+write_moves(const Move *moves, int n, Snapshot snapshot)
 {
-	Datum *columns[8];
-	bool  *by_hand = palloc((n + 1) * sizeof(bool));
-	bool  *nulls[] = {NULL, NULL, NULL, NULL, NULL, by_hand, by_hand, NULL};
+	CgEvent   *rows;
+	GroupNames from = {.snapshot = snapshot, .group_id = CG_NONE};
+	GroupNames to = {.snapshot = snapshot, .group_id = CG_NONE};
 
 	if (n == 0)
 		return;
-	for (int c = 0; c < 8; c++)
-		columns[c] = palloc(n * sizeof(Datum));
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(CgEvent));
 	for (int i = 0; i < n; i++)
 	{
-		const CgTierMove *move = cg_find_move(moves[i].customer_id, moves[i].ladder, moves[i].to);
-		const CgTier     *from = move == NULL ? NULL : move->from;
-		const CgTier     *to = move == NULL ? NULL : move->to;
-		bool up = to != NULL && (from == NULL || numeric_above(to->threshold, from->threshold));
+		const CgTierMove *engine = cg_find_move(moves[i].customer_id, moves[i].ladder, moves[i].to);
+		const CgTier     *left = engine == NULL ? NULL : engine->from;
+		const CgTier     *reached = engine == NULL ? NULL : engine->to;
+		bool              up = reached != NULL &&
+				  (left == NULL || numeric_above(reached->threshold, left->threshold));
 
-		by_hand[i] = move == NULL;
-		columns[0][i] = Int64GetDatum(moves[i].customer_id);
-		columns[1][i] = CStringGetTextDatum(moves[i].ladder);
-		columns[2][i] = Int32GetDatum(move == NULL   ? moves[i].from
-									  : from == NULL ? 0
-													 : from->group_id);
-		columns[3][i] = Int32GetDatum(moves[i].to);
-		columns[4][i] = CStringGetTextDatum(move == NULL ? "tier_changed"
-											: up         ? "tier_upgraded"
-														 : "tier_downgraded");
-		columns[5][i] = move == NULL ? (Datum) 0 : NumericGetDatum(move->measure);
-		columns[6][i] = move == NULL ? (Datum) 0
-									 : NumericGetDatum(up ? to->threshold : from->threshold);
-		columns[7][i] = Int32GetDatum(moves[i].from);
+		CHECK_FOR_INTERRUPTS();
+		find_names(&to, moves[i].to);
+		rows[i].kind = engine == NULL ? "tier_changed" : up ? "tier_upgraded" : "tier_downgraded";
+		rows[i].customer_id = moves[i].customer_id;
+		rows[i].group_id = to.code == NULL ? CG_NONE : moves[i].to;
+		rows[i].segment_id = CG_NONE;
+		rows[i].detail = tell_move(&moves[i], engine, up ? reached : left, &from, &to);
 	}
-	cg_execute_rows(&insert_moves, &insert_move, columns, nulls, n);
+	cg_scan_end(&from.scan);
+	cg_scan_end(&to.scan);
+	cg_write_events(rows, n);
 }
 
 static const CgTier *
@@ -405,6 +416,22 @@ find_tier(const CgTiers *tiers, int32 group_id)
 	for (int i = 0; i < tiers->n; i++)
 		if (tiers->tiers[i].group_id == group_id)
 			return &tiers->tiers[i];
+	return NULL;
+}
+
+/* The next tier of a ladder that a scan of a customer's memberships comes to, or NULL. */
+static const CgTier *
+next_tier(CgScan *members, const CgTiers *tiers, const char *ladder)
+{
+	while (cg_scan_next(members))
+	{
+		bool          isnull;
+		const CgTier *tier = find_tier(
+			tiers, DatumGetInt32(cg_scan_get(members, CG_MEMBERS_GROUP_ID, &isnull)));
+
+		if (tier != NULL && strcmp(tier->ladder_code, ladder) == 0)
+			return tier;
+	}
 	return NULL;
 }
 
@@ -430,12 +457,12 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 			  int *nresult)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
-	Datum *customers = palloc((Size) n * (tiers->n + 1) * sizeof(Datum));
-	Datum *groups = palloc((Size) n * (tiers->n + 1) * sizeof(Datum));
-	Datum  values[2];
+	Datum *customers;
+	Datum *groups;
+	CgScan members = {0};
 	int    nmoves = 0;
 	int    nothers = 0;
-	int    nreplaced;
+	int    max = 16;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -446,14 +473,9 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 			continue;
 		moves[nmoves].customer_id = given[i]->customer_id;
 		moves[nmoves].ladder = tier->ladder_code;
-		moves[nmoves].from = from != NULL && from->ladder == tier->ladder ? from->group_id : 0;
+		moves[nmoves].from = from != NULL && from->ladder == tier->ladder ? from->group_id
+																		  : CG_NONE;
 		moves[nmoves++].to = tier->group_id;
-		for (int t = 0; t < tiers->n; t++)
-			if (tiers->tiers[t].ladder == tier->ladder && &tiers->tiers[t] != tier)
-			{
-				customers[nothers] = Int64GetDatum(given[i]->customer_id);
-				groups[nothers++] = Int32GetDatum(tiers->tiers[t].group_id);
-			}
 	}
 	*nresult = nmoves;
 	if (nmoves == 0)
@@ -470,24 +492,33 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 									  Max(moves[i - 1].to, moves[i].to), moves[i].ladder),
 							errhint("Name one tier of each ladder.")));
 
-	values[0] = cg_make_array(customers, NULL, nothers, INT8OID);
-	values[1] = cg_make_array(groups, NULL, nothers, INT4OID);
-	nreplaced = cg_execute(&delete_replaced, values, NULL);
-	for (int i = 0; i < nreplaced; i++)
+	customers = palloc(max * sizeof(Datum));
+	groups = palloc(max * sizeof(Datum));
+	cg_push_snapshot();
+	for (int i = 0; i < nmoves; i++)
 	{
-		HeapTuple     tuple = SPI_tuptable->vals[i];
-		bool          isnull;
-		int32         from = DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-		const CgTier *tier = find_tier(tiers, from);
-		Move          key;
-		Move         *move;
+		const CgTier *other;
 
-		key.customer_id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		key.ladder = tier->ladder_code;
-		move = bsearch(&key, moves, nmoves, sizeof(Move), compare_moves);
-		if (move != NULL)
-			move->from = from;
+		CHECK_FOR_INTERRUPTS();
+		cg_scan_id(&members, CG_MEMBERS, GetActiveSnapshot(), moves[i].customer_id);
+		while ((other = next_tier(&members, tiers, moves[i].ladder)) != NULL)
+		{
+			if (other->group_id == moves[i].to)
+				continue;
+			if (nothers == max)
+			{
+				max *= 2;
+				customers = repalloc_huge(customers, max * sizeof(Datum));
+				groups = repalloc_huge(groups, max * sizeof(Datum));
+			}
+			customers[nothers] = Int64GetDatum(moves[i].customer_id);
+			groups[nothers++] = Int32GetDatum(other->group_id);
+			moves[i].from = other->group_id;
+		}
 	}
+	cg_scan_end(&members);
+	PopActiveSnapshot();
+	cg_delete_members(customers, groups, nothers);
 	return moves;
 }
 
@@ -496,55 +527,32 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
  * ladder; who was given another one has moved already.
  */
 static void
-leave_tiers(const CgTiers *tiers, Membership **lost, int n)
+leave_tiers(const CgTiers *tiers, Membership **lost, int n, Snapshot snapshot)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
-	Datum *customers = palloc((n + 1) * sizeof(Datum));
-	Datum *groups = palloc((tiers->n + 1) * sizeof(Datum));
-	Datum  values[2];
+	CgScan members = {0};
 	int    nmoves = 0;
-	int    nheld;
-	int    nleft = 0;
 
+	cg_push_snapshot();
 	for (int i = 0; i < n; i++)
 	{
 		const CgTier *tier = find_tier(tiers, lost[i]->group_id);
 
+		CHECK_FOR_INTERRUPTS();
 		if (tier == NULL)
 			continue;
-		customers[nmoves] = Int64GetDatum(lost[i]->customer_id);
+		cg_scan_id(&members, CG_MEMBERS, GetActiveSnapshot(), lost[i]->customer_id);
+		if (next_tier(&members, tiers, tier->ladder_code) != NULL)
+			continue;
 		moves[nmoves].customer_id = lost[i]->customer_id;
 		moves[nmoves].ladder = tier->ladder_code;
 		moves[nmoves].from = tier->group_id;
-		moves[nmoves++].to = 0;
+		moves[nmoves++].to = CG_NONE;
 	}
-	if (nmoves == 0)
-		return;
-	for (int t = 0; t < tiers->n; t++)
-		groups[t] = Int32GetDatum(tiers->tiers[t].group_id);
-	values[0] = cg_make_array(customers, NULL, nmoves, INT8OID);
-	values[1] = cg_make_array(groups, NULL, tiers->n, INT4OID);
-	nheld = cg_execute(&select_held, values, NULL);
+	cg_scan_end(&members);
+	PopActiveSnapshot();
 	qsort(moves, nmoves, sizeof(Move), compare_moves);
-	for (int i = 0; i < nheld; i++)
-	{
-		HeapTuple tuple = SPI_tuptable->vals[i];
-		bool      isnull;
-		Move      key;
-		Move     *move;
-
-		key.customer_id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		key.ladder = find_tier(tiers, DatumGetInt32(
-										  SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull)))
-						 ->ladder_code;
-		move = bsearch(&key, moves, nmoves, sizeof(Move), compare_moves);
-		if (move != NULL)
-			move->to = -1; /* still on the ladder */
-	}
-	for (int i = 0; i < nmoves; i++)
-		if (moves[i].to == 0)
-			moves[nleft++] = moves[i];
-	write_moves(moves, nleft);
+	write_moves(moves, nmoves, snapshot);
 }
 
 /* Whether a new row was recorded before. */
@@ -803,9 +811,9 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	cg_track_before(&tracking, customers, ncustomers, command);
 	tiers = cg_copy_tiers(tracking.snapshot);
 	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
-	write_events(&events);
-	write_moves(moves, nmoves);
-	leave_tiers(&tiers, lost, nlost);
+	write_events(&events, tracking.snapshot);
+	write_moves(moves, nmoves, tracking.snapshot);
+	leave_tiers(&tiers, lost, nlost, tracking.snapshot);
 	cg_track_after(&tracking, customers, ncustomers, CG_DEPENDS_MEMBERS);
 	cg_track_end(&tracking);
 	cg_restore_user(&saved);
@@ -932,9 +940,10 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 		table_close(cg_table_open(CG_MEMBERS, ShareRowExclusiveLock), NoLock);
 	if (n > 0)
 	{
-		Datum values[3];
-		Move *moves;
-		int   nmoves;
+		Datum    values[3];
+		Move    *moves;
+		int      nmoves;
+		Snapshot snapshot;
 
 		cg_become_owner(CG_MEMBERS, &saved);
 		values[0] = cg_make_array(groups, NULL, n, INT4OID);
@@ -964,10 +973,12 @@ cg_groups_changed(PG_FUNCTION_ARGS)
 			moves[i].customer_id = DatumGetInt64(
 				SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
 			moves[i].ladder = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2);
-			moves[i].from = leaving ? group : 0;
-			moves[i].to = leaving ? 0 : group;
+			moves[i].from = leaving ? group : CG_NONE;
+			moves[i].to = leaving ? CG_NONE : group;
 		}
-		write_moves(moves, nmoves);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		write_moves(moves, nmoves, snapshot);
+		UnregisterSnapshot(snapshot);
 		cg_restore_user(&saved);
 	}
 	SPI_finish();

@@ -84,9 +84,7 @@ cg_facts_begin(CgFactsWriter *writer, bool keep)
 	writer->row = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	writer->values = palloc(desc->natts * sizeof(Datum));
 	writer->nulls = palloc(desc->natts * sizeof(bool));
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	UpdateActiveSnapshotCommandId();
+	cg_push_snapshot();
 }
 
 /* Finds the row of a customer, as the snapshot sees it. */
@@ -182,7 +180,7 @@ update_indexes(CgFactsWriter *writer, CgIndexWork work)
 		InitResultRelInfo(writer->indexes, writer->rel, 0, NULL, 0);
 		ExecOpenIndices(writer->indexes, false);
 	}
-	(void) cg_insert_index_tuples(writer->indexes, writer->row, writer->estate, work);
+	(void) cg_insert_index_tuples(writer->indexes, writer->row, writer->estate, true, work);
 	ResetPerTupleExprContext(writer->estate);
 }
 

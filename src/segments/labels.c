@@ -23,7 +23,7 @@
 #include "catalog/tables.h"
 #include "pricing/pricing.h"
 #include "promotions/promotions.h"
-#include "segments/json.h"
+#include "json.h"
 #include "segments/segments.h"
 
 #define MAX_LABEL_SETS 64 /* that labels_of() remembers */

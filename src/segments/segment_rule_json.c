@@ -23,7 +23,7 @@
 #include "utils/jsonb.h"
 
 #include "segment_rule_internal.h"
-#include "segments/json.h"
+#include "json.h"
 
 /* Longest object, in bytes, that an error's detail shows in full. */
 #define MAX_OBJECT_IN_DETAIL 200

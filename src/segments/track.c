@@ -49,17 +49,15 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "calendar/calendar.h"
 #include "catalog/tables.h"
+#include "events/events.h"
+#include "json.h"
 #include "promotions/promotions.h"
-#include "segments/json.h"
 #include "segments/segments.h"
 #include "segments/track.h"
 
@@ -110,17 +108,6 @@ static CgStatement delete_members = {
 		   "WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "
 		   "	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id",
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
-
-static CgStatement insert_events = {
-	.generic = true,
-	.sql = "INSERT INTO customer_groups.events (kind, customer_id, segment_id, detail) "
-		   "SELECT CASE WHEN c.enters THEN 'segment_entered' ELSE 'segment_left' END, "
-		   "	c.customer_id, c.segment_id, c.detail "
-		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		   "	pg_catalog.unnest($4)) WITH ORDINALITY "
-		   "	AS c (enters, customer_id, segment_id, detail, place) "
-		   "ORDER BY c.place",
-	.argtypes = {BOOLARRAYOID, INT8ARRAYOID, INT4ARRAYOID, JSONBARRAYOID}};
 
 static CgStatement update_tracked_on = {
 	.generic = true,
@@ -293,23 +280,17 @@ brought_to(int64 customer_id, DateADT day)
 	return result;
 }
 
-/*
- * What the event of a change tells: jsonb_build_object('code', code, 'name', name,
- * 'effective_at', effective_at).
- */
+/* What the event of a change tells. */
 static Datum
 make_detail(const CgSegment *segment, TimestampTz effective_at)
 {
 	JsonbParseState *state = NULL;
-	char             buffer[MAXDATELEN + 1];
 
-	JsonEncodeDateTime(buffer, TimestampTzGetDatum(effective_at), TIMESTAMPTZOID, NULL);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	cg_push_pair(&state, "code", segment->code);
 	cg_push_pair(&state, "name", segment->name);
-	cg_push_string(&state, WJB_KEY, "effective_at", strlen("effective_at"));
-	cg_push_string(&state, WJB_VALUE, buffer, strlen(buffer));
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	cg_push_time(&state, "effective_at", TimestampTzGetDatum(effective_at), TIMESTAMPTZOID);
+	return cg_end_object(&state);
 }
 
 /*
@@ -321,8 +302,7 @@ write_changes(Tracker *tracker)
 {
 	int            n = tracker->nchanges;
 	const Change  *changes = tracker->changes;
-	Datum         *columns[4];
-	Datum          events[4];
+	CgEvent       *events;
 	const Change **last_of; /* by place, the last change so far */
 	Datum          values[3];
 	Datum         *customers;
@@ -338,25 +318,21 @@ write_changes(Tracker *tracker)
 
 	/* The events, first of all: what a trigger asks for may move the cache. */
 	last_of = palloc0(tracker->segments->n * sizeof(Change *));
-	for (int c = 0; c < 4; c++)
-		columns[c] = palloc(n * sizeof(Datum));
+	events = palloc(n * sizeof(CgEvent));
 	for (int i = 0; i < n; i++)
 	{
 		const CgSegment *segment = &tracker->segments->segments[changes[i].place];
 		const Change    *before = last_of[changes[i].place];
 
-		columns[0][i] = BoolGetDatum(changes[i].enters);
-		columns[1][i] = Int64GetDatum(changes[i].customer_id);
-		columns[2][i] = Int32GetDatum(segment->id);
-		columns[3][i] = before != NULL && before->effective_at == changes[i].effective_at
-							? columns[3][before - changes]
-							: make_detail(segment, changes[i].effective_at);
+		events[i].kind = changes[i].enters ? "segment_entered" : "segment_left";
+		events[i].customer_id = changes[i].customer_id;
+		events[i].group_id = CG_NONE;
+		events[i].segment_id = segment->id;
+		events[i].detail = before != NULL && before->effective_at == changes[i].effective_at
+							   ? events[before - changes].detail
+							   : make_detail(segment, changes[i].effective_at);
 		last_of[changes[i].place] = &changes[i];
 	}
-	events[0] = cg_make_array(columns[0], NULL, n, BOOLOID);
-	events[1] = cg_make_array(columns[1], NULL, n, INT8OID);
-	events[2] = cg_make_array(columns[2], NULL, n, INT4OID);
-	events[3] = cg_make_array(columns[3], NULL, n, JSONBOID);
 
 	/* Out goes who was in before the first change of a segment. */
 	for (int i = 0; i < n; i++)
@@ -369,7 +345,7 @@ write_changes(Tracker *tracker)
 		if (!first || changes[i].enters)
 			continue;
 		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows++] = columns[2][i];
+		ids[nrows++] = Int32GetDatum(events[i].segment_id);
 	}
 	if (nrows > 0)
 	{
@@ -389,7 +365,7 @@ write_changes(Tracker *tracker)
 		if (!last || !changes[i].enters)
 			continue;
 		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows] = columns[2][i];
+		ids[nrows] = Int32GetDatum(events[i].segment_id);
 		times[nrows++] = TimestampTzGetDatum(changes[i].effective_at);
 	}
 	if (nrows > 0)
@@ -400,7 +376,7 @@ write_changes(Tracker *tracker)
 		cg_execute(&insert_members, values, NULL);
 	}
 
-	cg_execute(&insert_events, events, NULL);
+	cg_write_events(events, n);
 	tracker->written += n;
 	tracker->nchanges = 0;
 	(void) cg_definitions(tracker->snapshot);

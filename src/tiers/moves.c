@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "catalog/tables.h"
+#include "groups/groups.h"
 #include "tiers/tiers.h"
 
 /* The moves in progress, by customer; those of a nested statement in their place. */
@@ -36,22 +37,9 @@ static CgStatement insert_members = {
 static CgStatement insert_member = {
 	.generic = true, .sql = INSERT_MEMBERS("(VALUES ($1, $2))"), .argtypes = {INT8OID, INT4OID}};
 
-#define DELETE_MEMBERS(source)                                                                     \
-	"DELETE FROM customer_groups.members m USING " source " AS u (customer_id, group_id) "         \
-	"WHERE m.customer_id OPERATOR(pg_catalog.=) u.customer_id "                                    \
-	"	AND m.group_id OPERATOR(pg_catalog.=) u.group_id"
-
-static CgStatement delete_members = {
-	.generic = true,
-	.sql = DELETE_MEMBERS("ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"),
-	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
-
-static CgStatement delete_member = {
-	.generic = true, .sql = DELETE_MEMBERS("(VALUES ($1, $2))"), .argtypes = {INT8OID, INT4OID}};
-
-/* Runs a statement on those that move to a tier, or on those that move to none. */
+/* Writes the moves to a tier, or those to none. */
 static void
-execute_moves(CgStatement *many, CgStatement *one, const CgTierMove *moves, int n, bool to_none)
+write_members(const CgTierMove *moves, int n, bool to_none)
 {
 	Datum *customers = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Datum));
 	Datum *groups = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(Datum));
@@ -65,8 +53,10 @@ execute_moves(CgStatement *many, CgStatement *one, const CgTierMove *moves, int 
 			groups[nmoves++] = Int32GetDatum(to_none ? moves[i].from->group_id
 													 : moves[i].to->group_id);
 		}
-	if (nmoves > 0)
-		cg_execute_rows(many, one, columns, NULL, nmoves);
+	if (to_none)
+		cg_delete_members(customers, groups, nmoves);
+	else if (nmoves > 0)
+		cg_execute_rows(&insert_members, &insert_member, columns, NULL, nmoves);
 }
 
 /*
@@ -86,8 +76,8 @@ cg_move_tiers(const CgTierMove *moves, int n)
 	ncurrent = n;
 	PG_TRY();
 	{
-		execute_moves(&insert_members, &insert_member, moves, n, false);
-		execute_moves(&delete_members, &delete_member, moves, n, true);
+		write_members(moves, n, false);
+		write_members(moves, n, true);
 	}
 	PG_FINALLY();
 	{
@@ -107,7 +97,7 @@ compare_customers(const void *a, const void *b)
 }
 
 /*
- * The move in progress of a customer to a group, or to none (0) of a ladder;
+ * The move in progress of a customer to a group, or to none (CG_NONE) of a ladder;
  * NULL when it is not the engine that makes it.
  */
 const CgTierMove *
@@ -123,8 +113,8 @@ cg_find_move(int64 customer_id, const char *ladder, int32 to)
 	while (at > current && at[-1].customer_id == customer_id)
 		at--;
 	for (; at < current + ncurrent && at->customer_id == customer_id; at++)
-		if (to != 0 ? at->to != NULL && at->to->group_id == to
-					: at->to == NULL && strcmp(at->from->ladder_code, ladder) == 0)
+		if (to != CG_NONE ? at->to != NULL && at->to->group_id == to
+						  : at->to == NULL && strcmp(at->from->ladder_code, ladder) == 0)
 			return at;
 	return NULL;
 }
