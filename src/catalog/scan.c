@@ -250,7 +250,7 @@ begin_new(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
 	/* Before the table is opened: what changes meanwhile is noticed. */
 	uint64 changes = cg_table_changes(scan->table);
 
-	scan->heap = cg_table_open(scan->table, AccessShareLock);
+	scan->heap = cg_table_open(scan->table, scan->lockmode);
 	scan->index = index_open(scan->kind == CG_SCAN_EXTERNAL
 								 ? cg_external_key(scan->table, scan->heap)
 								 : cg_primary_key(scan->table),
@@ -323,14 +323,15 @@ take_kept(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
 }
 
 static void
-begin(CgScan *scan, CgTable table, CgScanKind kind, Snapshot snapshot, int nkeys, Datum key1,
-	  Datum key2)
+begin(CgScan *scan, CgTable table, CgScanKind kind, LOCKMODE lockmode, Snapshot snapshot, int nkeys,
+	  Datum key1, Datum key2)
 {
 	KeptScan *kept = &kept_scans[table][kind];
 	Datum     values[2] = {key1, key2};
 
 	scan->table = table;
 	scan->kind = kind;
+	scan->lockmode = lockmode;
 	scan->nkeys = nkeys;
 	scan->hinted = table == CG_ITEMS && kind == CG_SCAN_ROWS && IsMVCCSnapshot(snapshot) &&
 				   !IsolationIsSerializable();
@@ -347,7 +348,7 @@ begin(CgScan *scan, CgTable table, CgScanKind kind, Snapshot snapshot, int nkeys
 void
 cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1, Datum key2)
 {
-	begin(scan, table, CG_SCAN_ROWS, snapshot, nkeys, key1, key2);
+	begin(scan, table, CG_SCAN_ROWS, AccessShareLock, snapshot, nkeys, key1, key2);
 }
 
 /*
@@ -359,7 +360,7 @@ cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys
 					   Datum key2)
 {
 	Assert(IsMVCCSnapshot(snapshot));
-	begin(scan, table, CG_SCAN_KEY_ONLY, snapshot, nkeys, key1, key2);
+	begin(scan, table, CG_SCAN_KEY_ONLY, AccessShareLock, snapshot, nkeys, key1, key2);
 }
 
 /*
@@ -368,7 +369,7 @@ cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys
 void
 cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key)
 {
-	begin(scan, table, CG_SCAN_EXTERNAL, snapshot, 1, key, 0);
+	begin(scan, table, CG_SCAN_EXTERNAL, AccessShareLock, snapshot, 1, key, 0);
 }
 
 /*
@@ -383,7 +384,8 @@ cg_scan_again(CgScan *scan, Datum key)
 
 /*
  * Begins a look-up by an id, the first column of the primary key, or goes on with
- * another id; a scan that is all zero has not begun.
+ * another id.  A scan that is all zero has not begun.  Where the caller holds a
+ * stronger lock on the table, lockmode says so, lest another one be taken.
  */
 void
 cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id)
@@ -391,7 +393,8 @@ cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id)
 	if (scan->begun)
 		cg_scan_again(scan, Int64GetDatum(id));
 	else
-		cg_scan_begin(scan, table, snapshot, 1, Int64GetDatum(id), 0);
+		begin(scan, table, CG_SCAN_ROWS, Max(scan->lockmode, AccessShareLock), snapshot, 1,
+			  Int64GetDatum(id), 0);
 }
 
 /* The next entry of the index whose row the snapshot sees, as IndexOnlyNext() finds it. */

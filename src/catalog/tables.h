@@ -221,6 +221,7 @@ typedef struct CgScan
 	bool            begun;
 	CgTable         table;
 	CgScanKind      kind;
+	LOCKMODE        lockmode; /* on the table */
 	CgScanPlace     place;
 	bool            kept; /* for the next look-up of its kind */
 	int             nkeys;

@@ -73,6 +73,7 @@ cg_facts_begin(CgFactsWriter *writer, bool keep)
 
 	memset(writer, 0, sizeof(CgFactsWriter));
 	writer->rel = cg_table_open(CG_CUSTOMER_FACTS, RowExclusiveLock);
+	writer->scan.lockmode = RowExclusiveLock;
 	writer->direct = cg_is_plain(CG_CUSTOMER_FACTS);
 	if (!writer->direct)
 		return;

@@ -854,7 +854,7 @@ cg_evaluation_begin(TimestampTz at, Snapshot snapshot)
 	evaluation->segments = cg_segments(snapshot);
 	evaluation->today = day_of(evaluation, at);
 	evaluation->answers = palloc(Max(evaluation->segments->n, 1));
-	evaluation->facts.begun = false;
+	memset(&evaluation->facts, 0, sizeof(CgScan));
 	return evaluation;
 }
 

@@ -43,6 +43,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -132,20 +133,25 @@ cg_tracking_lock(void)
 DateADT
 cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on)
 {
-	pg_tz  *timezone = cg_definitions(snapshot)->settings.timezone;
-	DateADT today = cg_day_of(GetCurrentTimestamp(), timezone);
-	CgScan  scan;
+	pg_tz          *timezone = cg_definitions(snapshot)->settings.timezone;
+	DateADT         today = cg_day_of(GetCurrentTimestamp(), timezone);
+	Relation        rel = cg_table_open(CG_SEGMENT_TRACKING, RowShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
 
-	cg_scan_begin(&scan, CG_SEGMENT_TRACKING, snapshot, 1, Int32GetDatum(1), 0);
-	*reached = cg_scan_next(&scan);
+	/* The table has one row: an index would take longer. */
+	*reached = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 	if (*reached)
 	{
 		bool isnull;
 
-		*reached_on = DatumGetDateADT(cg_scan_get(&scan, CG_SEGMENT_TRACKING_REACHED_ON, &isnull));
+		*reached_on = DatumGetDateADT(slot_getattr(
+			slot, cg_attnum(CG_SEGMENT_TRACKING, CG_SEGMENT_TRACKING_REACHED_ON), &isnull));
 		today = Max(today, *reached_on);
 	}
-	cg_scan_end(&scan);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
 	return today;
 }
 

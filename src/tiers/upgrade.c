@@ -109,7 +109,7 @@ cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 	CgTiers     tiers;
 	DateADT     today;
 	CgTierMove *earned;
-	CgScan      members = {0};
+	CgScan      members = {.lockmode = RowExclusiveLock};
 	int         nearned = 0;
 	int         nmoves = 0;
 
