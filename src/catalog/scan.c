@@ -454,6 +454,27 @@ cg_scan_next(CgScan *scan)
 	return found;
 }
 
+/*
+ * The row with the present key, where the caller says that one of its versions is:
+ * if the snapshot sees that one, without the index.  The place must be from a
+ * snapshot that is still held, so that nothing else can have come there.
+ */
+bool
+cg_scan_next_at(CgScan *scan, ItemPointer tid)
+{
+	bool isnull;
+
+	if (ItemPointerIsValid(tid) &&
+		table_tuple_fetch_row_version(scan->heap, tid, scan->scan->xs_snapshot, scan->slot) &&
+		DatumGetInt64(slot_getattr(scan->slot, cg_attnum(scan->table, 0), &isnull)) ==
+			DatumGetInt64(scan->keys[0].sk_argument))
+	{
+		scan->place = CG_SCAN_AT_ROW;
+		return true;
+	}
+	return cg_scan_next(scan);
+}
+
 /* A column of the present row; what it points to lives until the next row. */
 Datum
 cg_scan_get(CgScan *scan, int column, bool *isnull)

@@ -245,6 +245,7 @@ extern void  cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapsh
 extern void  cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);
 extern void  cg_scan_again(CgScan *scan, Datum key);
 extern bool  cg_scan_next(CgScan *scan);
+extern bool  cg_scan_next_at(CgScan *scan, ItemPointer tid);
 extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
 extern bool  cg_scan_is_own(CgScan *scan);
 

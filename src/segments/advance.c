@@ -12,6 +12,10 @@
  * that has not come yet they cannot know of: then everybody who wants to judge
  * waits until the end of this transaction.
  *
+ * In which segments they have been is not read but asked of the rules (track.c).
+ * Where somebody has changed what is stored that does not work out; then all is
+ * done again, reading it.
+ *
  * One such run goes on at a time.  It is one transaction: an interrupted one
  * leaves nothing, and the next one goes on from the same day.
  */
@@ -51,6 +55,16 @@
  */
 #define MOST_DAYS 36525
 
+typedef struct Run
+{
+	DateADT target;
+	int     attempt;
+	bool    stored; /* what is stored must be read */
+	bool    held;   /* by somebody else, at an attempt before: this customer */
+	int64   holdup;
+	int64   changes;
+} Run;
+
 static CgStatement save_reached = {
 	.sql = "INSERT INTO customer_groups.segment_tracking AS t (reached_on) VALUES ($1) "
 		   "ON CONFLICT (id) DO UPDATE SET reached_on = EXCLUDED.reached_on "
@@ -77,24 +91,29 @@ first_tracked(DateADT *day)
  * else holds one of them, who is noted; else adds the number of changes.
  */
 static bool
-judge_batch(CgTurn *turns, int n, bool wait, int64 *held, int64 *changes)
+judge_batch(Run *run, CgTurn *turns, int n)
 {
-	int64     customers[BATCH];
-	HeapTuple facts[BATCH];
-	int       ncustomers = 0;
-	int       locked;
+	int64           customers[BATCH];
+	ItemPointerData places[BATCH];
+	HeapTuple       facts[BATCH];
+	int             ncustomers = 0;
+	int             locked;
 
 	for (int i = 0; i < n; i++)
 		if (i == 0 || turns[i].customer_id != turns[i - 1].customer_id)
-			customers[ncustomers++] = turns[i].customer_id;
-	if (wait)
+		{
+			customers[ncustomers] = turns[i].customer_id;
+			places[ncustomers++] = turns[i].place;
+		}
+	if (run->attempt >= MOST_ATTEMPTS)
 		for (locked = 0; locked < ncustomers; locked++)
-			cg_lock_available(&customers[locked], 1, true, &facts[locked]);
+			cg_lock_available(&customers[locked], &places[locked], 1, true, &facts[locked]);
 	else
-		locked = cg_lock_available(customers, ncustomers, false, facts);
+		locked = cg_lock_available(customers, places, ncustomers, false, facts);
 	if (locked < ncustomers)
 	{
-		*held = customers[locked];
+		run->held = true;
+		run->holdup = customers[locked];
 		return false;
 	}
 	ncustomers = 0;
@@ -104,13 +123,13 @@ judge_batch(CgTurn *turns, int n, bool wait, int64 *held, int64 *changes)
 			ncustomers++;
 		turns[i].facts = facts[ncustomers];
 	}
-	*changes += cg_track_turns(turns, n);
+	run->changes += cg_track_turns(turns, n, run->stored);
 	return true;
 }
 
 /* Judges all that a query finds, by the same rules. */
 static bool
-judge_all(const char *query, bool wait, int64 *held, int64 *changes)
+judge_all(Run *run, const char *query)
 {
 	Portal        portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
 	MemoryContext caller = CurrentMemoryContext;
@@ -130,15 +149,20 @@ judge_all(const char *query, bool wait, int64 *held, int64 *changes)
 		for (int i = 0; i < n; i++)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[i];
+			Datum     place;
 			bool      isnull;
 
 			turns[i].customer_id = DatumGetInt64(
 				SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
 			turns[i].day = DatumGetDateADT(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+			place = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull);
+			ItemPointerSetInvalid(&turns[i].place);
+			if (!isnull)
+				turns[i].place = *(ItemPointer) DatumGetPointer(place);
 		}
 		SPI_freetuptable(SPI_tuptable);
 		MemoryContextSwitchTo(batch);
-		judged = judge_batch(turns, n, wait, held, changes);
+		judged = judge_batch(run, turns, n);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(batch);
 		for (int i = 0; judged && i < n; i++)
@@ -169,26 +193,26 @@ reached_so_far(Snapshot snapshot, DateADT *day)
  * attempt, once the one who was held by somebody else has been waited for.
  */
 static bool
-judge_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
+judge_up_to(Run *run)
 {
 	DateADT from;
 	char   *query = NULL;
 	bool    judged = true;
 
-	if (attempt > 1)
-		cg_lock_available(held, 1, true, NULL);
+	if (run->held)
+		cg_lock_available(&run->holdup, NULL, 1, true, NULL);
 	CommandCounterIncrement();
 	PushCopiedSnapshot(GetLatestSnapshot());
-	if (reached_so_far(GetActiveSnapshot(), &from) && from < target)
+	if (reached_so_far(GetActiveSnapshot(), &from) && from < run->target)
 	{
 		const CgDefinitions *definitions = cg_definitions(GetActiveSnapshot());
 		const CgSegments    *segments = cg_segments(GetActiveSnapshot());
 
 		if (segments->ntracked > 0)
-			query = cg_turns_query(segments, definitions, from, target);
+			query = cg_turns_query(segments, definitions, from, run->target);
 	}
 	if (query != NULL)
-		judged = judge_all(query, attempt >= MOST_ATTEMPTS, held, changes);
+		judged = judge_all(run, query);
 	PopActiveSnapshot();
 	return judged;
 }
@@ -198,18 +222,19 @@ judge_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
  * for with nothing else in hand: what was done so far is undone.
  */
 static bool
-attempt_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
+attempt_up_to(Run *run)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool judged = false;
 
-	*changes = 0;
+	run->attempt++;
+	run->changes = 0;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
-		judged = judge_up_to(target, attempt, held, changes);
+		judged = judge_up_to(run);
 		if (judged)
 			ReleaseCurrentSubTransaction();
 		else
@@ -227,7 +252,11 @@ attempt_up_to(DateADT target, int attempt, int64 *held, int64 *changes)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
-		ReThrowError(error);
+		if (run->stored || (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
+							error->sqlerrcode != ERRCODE_DATA_CORRUPTED))
+			ReThrowError(error);
+		FreeErrorData(error);
+		run->stored = true;
 	}
 	PG_END_TRY();
 	return judged;
@@ -240,9 +269,7 @@ advance(TimestampTz upto)
 	const CgDefinitions *definitions;
 	DateADT              target;
 	DateADT              today;
-	int                  attempt = 1;
-	int64                held = 0;
-	int64                changes;
+	Run                  run = {0};
 	Datum                value;
 
 	/* One at a time. */
@@ -259,11 +286,12 @@ advance(TimestampTz upto)
 	else
 		cg_wait_for_judges();
 
-	while (!attempt_up_to(target, attempt++, &held, &changes))
+	run.target = target;
+	while (!attempt_up_to(&run))
 		CHECK_FOR_INTERRUPTS();
 	value = DateADTGetDatum(target);
 	cg_execute(&save_reached, &value, NULL);
-	return changes;
+	return run.changes;
 }
 
 /*

@@ -30,11 +30,14 @@
 /*
  * Locks customers in the order given, to the end of the transaction, and returns
  * how many, those included who are gone; the next one is held by somebody else.
- * The first one is waited for if the caller says so.  facts[], if given, takes
- * the facts rows, NULL for a customer who is gone.  The user must be the owner.
+ * The first one is waited for if the caller says so.  places[], if given, tells
+ * where a snapshot that is still held has seen the facts rows, if it has.  facts[],
+ * if given, takes the rows, NULL for a customer who is gone.  The user must be the
+ * owner.
  */
 int
-cg_lock_available(const int64 *customers, int n, bool wait, HeapTuple *facts)
+cg_lock_available(const int64 *customers, ItemPointerData *places, int n, bool wait,
+				  HeapTuple *facts)
 {
 	Snapshot snapshot;
 	CgScan   scan = {0};
@@ -49,10 +52,12 @@ cg_lock_available(const int64 *customers, int n, bool wait, HeapTuple *facts)
 	for (; locked < n; locked++)
 	{
 		CgLockResult result;
+		bool         found;
 
 		CHECK_FOR_INTERRUPTS();
 		cg_scan_id(&scan, CG_CUSTOMER_FACTS, snapshot, customers[locked]);
-		result = cg_scan_next(&scan) ? cg_scan_lock(&scan, wait && locked == 0) : CG_LOCK_GONE;
+		found = places != NULL ? cg_scan_next_at(&scan, &places[locked]) : cg_scan_next(&scan);
+		result = found ? cg_scan_lock(&scan, wait && locked == 0) : CG_LOCK_GONE;
 		if (result == CG_LOCK_HELD)
 			break;
 		if (facts != NULL)

@@ -520,7 +520,7 @@ fill_batch(int64 **last, int batch_size)
 			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
-	locked = cg_lock_available(customers, n, true, NULL);
+	locked = cg_lock_available(customers, NULL, n, true, NULL);
 	cg_track_begin(&tracking);
 	cg_track_before(&tracking, customers, locked, GetCurrentCommandId(false));
 	cg_track_after(&tracking, customers, locked, 0);

@@ -90,7 +90,8 @@ typedef struct Tracker
 	int               nchanges;
 	int               max_changes;
 	Change           *changes;
-	int64             written; /* changes so far */
+	int64             written;  /* changes so far */
+	bool              recalled; /* what is stored is not read, but taken from the rules */
 } Tracker;
 
 static CgStatement insert_members = {
@@ -218,18 +219,12 @@ begin_customers(Tracker *tracker)
 	tracker->changes = palloc(tracker->max_changes * sizeof(Change));
 }
 
-/*
- * Goes on to a customer and reads what is stored of it, but for the facts row if
- * it is given; false when it is not there.  Ends in the customer's memory context;
- * finish_customer() leaves it.
- */
-static bool
-begin_customer(Tracker *tracker, int64 customer_id, TupleTableSlot *facts)
+/* Reads in which segments the customer is stored. */
+static void
+read_members(Tracker *tracker, int64 customer_id)
 {
-	CHECK_FOR_INTERRUPTS();
 	cg_scan_id(&tracker->members, CG_SEGMENT_MEMBERS, tracker->snapshot, customer_id);
 	memset(tracker->is_in, 0, tracker->segments->n * sizeof(bool));
-	/* In the caller's memory context: what a scan allocates must live as long as the scan. */
 	while (cg_scan_next(&tracker->members))
 	{
 		bool isnull;
@@ -239,6 +234,20 @@ begin_customer(Tracker *tracker, int64 customer_id, TupleTableSlot *facts)
 		if (place >= 0)
 			tracker->is_in[place] = true;
 	}
+}
+
+/*
+ * Goes on to a customer and reads what is stored of it, but for the facts row if
+ * it is given; false when it is not there.  Ends in the customer's memory context;
+ * finish_customer() leaves it.
+ */
+static bool
+begin_customer(Tracker *tracker, int64 customer_id, TupleTableSlot *facts)
+{
+	CHECK_FOR_INTERRUPTS();
+	/* In the caller's memory context: what a scan allocates must live as long as the scan. */
+	if (!tracker->recalled)
+		read_members(tracker, customer_id);
 	MemoryContextSwitchTo(tracker->context);
 	if (facts != NULL)
 		cg_evaluation_take(tracker->evaluation, customer_id, facts);
@@ -300,6 +309,19 @@ make_detail(const CgSegment *segment, TimestampTz effective_at)
 }
 
 /*
+ * Raises XX001 where the stored members turn out not to be those of the rules:
+ * what follows from what has been recalled would be wrong.
+ */
+pg_noreturn static void
+raise_not_recalled(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("stored members of segments are not those that their rules had"),
+					errdetail("Rows of customer_groups.segment_members have been changed by hand."),
+					errhint("Run customer_groups.check_integrity().")));
+}
+
+/*
  * Writes the changes.  A customer's changes of one segment stand in their order
  * and alternate, so that the first tells what was stored and the last what is.
  */
@@ -357,7 +379,8 @@ write_changes(Tracker *tracker)
 	{
 		values[0] = cg_make_array(customers, NULL, nrows, INT8OID);
 		values[1] = cg_make_array(ids, NULL, nrows, INT4OID);
-		cg_change_latest(&delete_members, values, NULL);
+		if (cg_change_latest(&delete_members, values, NULL) != nrows && tracker->recalled)
+			raise_not_recalled();
 	}
 
 	/* In comes who is in after the last one. */
@@ -606,11 +629,48 @@ cg_track_after(CgTracking *tracking, const int64 *customers, int n, uint32 parts
 }
 
 /*
+ * Whether what is stored of customers follows from their facts rows and the day
+ * that they have reached, as far as the calendar may change it.
+ */
+static bool
+follows_from_facts(const CgSegments *segments)
+{
+	for (int i = 0; i < segments->n; i++)
+	{
+		const CgSegment *segment = &segments->segments[i];
+
+		if (segment->tracked && (segment->pending || ((segment->depends & CG_DEPENDS_DAY) &&
+													  (segment->depends & CG_DEPENDS_ROWS))))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Asks the rules in which segments the customer was on the day that it has
+ * reached: reading what is stored would take longer than all the rest.
+ */
+static void
+recall_members(Tracker *tracker, DateADT day)
+{
+	cg_evaluation_move(tracker->evaluation, day);
+	for (int i = 0; i < tracker->segments->n; i++)
+	{
+		const CgSegment *segment = &tracker->segments->segments[i];
+
+		tracker->is_in[i] = segment->tracked && (segment->depends & CG_DEPENDS_DAY) &&
+							cg_evaluation_in_segment(tracker->evaluation, segment->id);
+	}
+}
+
+/*
  * Judges customers on days of theirs, given ascending, that they have not
- * reached; returns the number of changes.
+ * reached; returns the number of changes.  What is stored of them is read only if
+ * the caller says so, or the rules do not tell.  Otherwise, where it has been
+ * changed by hand, that may be an error: 23505 or XX001.
  */
 int64
-cg_track_turns(const CgTurn *turns, int n)
+cg_track_turns(const CgTurn *turns, int n, bool stored)
 {
 	CgTracking      tracking;
 	Tracker         tracker;
@@ -629,7 +689,11 @@ cg_track_turns(const CgTurn *turns, int n)
 	if (!begin_tracking(&tracker, &tracking, NULL))
 		n = 0;
 	else
+	{
 		begin_customers(&tracker);
+		/* Until all customers have reached a day, some have reached none. */
+		tracker.recalled = !stored && tracker.reached && follows_from_facts(tracker.segments);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		const CgTurn *turn = &turns[i];
@@ -643,6 +707,8 @@ cg_track_turns(const CgTurn *turns, int n)
 								   ExecStoreHeapTuple(turn->facts, facts, false));
 			if (found)
 				reached = reached_by(&tracker, &reached_on);
+			if (found && tracker.recalled)
+				recall_members(&tracker, reached_on);
 		}
 		if (found && (!reached || turn->day > reached_on))
 			judge(&tracker, turn->customer_id, turn->day, CG_DEPENDS_DAY, true,

@@ -35,12 +35,13 @@ extern void cg_track_end(CgTracking *tracking);
 /* A day on which the answers about a customer may change. */
 typedef struct CgTurn
 {
-	int64     customer_id;
-	DateADT   day;
-	HeapTuple facts; /* the row, locked; NULL: the customer is gone */
+	int64           customer_id;
+	DateADT         day;
+	ItemPointerData place; /* where the query has seen the facts row, if it has */
+	HeapTuple       facts; /* the row, locked; NULL: the customer is gone */
 } CgTurn;
 
-extern int64   cg_track_turns(const CgTurn *turns, int n);
+extern int64   cg_track_turns(const CgTurn *turns, int n, bool stored);
 extern DateADT cg_tracking_today(Snapshot snapshot, bool *reached, DateADT *reached_on);
 
 /* turns.c */
@@ -48,7 +49,8 @@ extern char *cg_turns_query(const CgSegments *segments, const CgDefinitions *def
 							DateADT from, DateADT upto);
 
 /* lock.c */
-extern int cg_lock_available(const int64 *customers, int n, bool wait, HeapTuple *facts);
+extern int cg_lock_available(const int64 *customers, ItemPointerData *places, int n, bool wait,
+							 HeapTuple *facts);
 
 /* pending.c */
 extern void cg_wait_for_judges(void);

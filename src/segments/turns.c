@@ -7,7 +7,8 @@
  * after the last visit, and on no other.  So those who may change on the days
  * from < d <= upto are found by ranges of indexes: on dates of the facts, on the
  * times of sales, on the dates of memberships.  The query returns each customer
- * with each such day; what the answer is on that day is for the evaluator to say.
+ * with each such day, and where it has seen the facts row; what the answer is on that
+ * day is for the evaluator to say.
  *
  * Who was last here on a day is looked for among the sales: an index on
  * last_visit_at would make every sale dearer.
@@ -34,7 +35,8 @@
 
 typedef struct Query
 {
-	StringInfoData       sql;
+	List                *branches; /* of the UNION ALL, as texts */
+	StringInfoData       sql;      /* of the branch that is being written */
 	const CgSegments    *segments;
 	const CgDefinitions *definitions;
 	DateADT              from;     /* exclusive */
@@ -42,6 +44,9 @@ typedef struct Query
 	bool                *visited;  /* segments, by place */
 	char                *timezone; /* literal */
 } Query;
+
+/* Where no facts row is looked at. */
+#define NO_PLACE "NULL::pg_catalog.tid"
 
 static void add_turns(Query *query, const CgRuleNode *node);
 
@@ -58,39 +63,47 @@ start_literal(const Query *query, int64 day)
 	return cg_time_literal(cg_start_of_day((DateADT) day, query->definitions->settings.timezone));
 }
 
+/* Ends a branch; several rules may ask for the same. */
 static void
-begin_branch(Query *query)
+end_branch(Query *query)
 {
-	if (query->sql.len > 0)
-		appendStringInfoString(&query->sql, "\nUNION ALL\n");
+	ListCell *cell;
+	bool      known = false;
+
+	foreach (cell, query->branches)
+		known = known || strcmp(lfirst(cell), query->sql.data) == 0;
+	if (!known)
+		query->branches = lappend(query->branches, pstrdup(query->sql.data));
+	resetStringInfo(&query->sql);
 }
 
 /*
  * Adds those for whom a time of theirs is so many days ago on one of the days.
  * source is what is selected from, with the alias f for what has the column;
+ * place is that of the facts row;
  * condition, if any, ends in AND.  The range for the index is a day wider at both
  * ends: where clocks were put back over midnight, a day is in two pieces.
  */
 static void
-add_distance(Query *query, const char *source, const char *column, const char *condition,
-			 int64 distance)
+add_distance(Query *query, const char *source, const char *place, const char *column,
+			 const char *condition, int64 distance)
 {
 	char *day;
 
 	if (distance > MOST_DAYS || distance < -MOST_DAYS)
 		return;
-	begin_branch(query);
 	day = psprintf(
 		"pg_catalog.timezone(%s, f.%s)::pg_catalog.date OPERATOR(pg_catalog.+) (" INT64_FORMAT ")",
 		query->timezone, column, distance);
 	appendStringInfo(&query->sql,
-					 "SELECT f.customer_id, %s FROM %s WHERE %sf.%s OPERATOR(pg_catalog.>=) %s "
+					 "SELECT f.customer_id, %s, %s FROM %s WHERE %sf.%s OPERATOR(pg_catalog.>=) %s "
 					 "AND f.%s OPERATOR(pg_catalog.<) %s "
 					 "AND %s OPERATOR(pg_catalog.>) %s AND %s OPERATOR(pg_catalog.<=) %s",
-					 day, source, condition, column,
+					 day, place, source, condition, column,
 					 start_literal(query, (int64) query->from - distance), column,
 					 start_literal(query, (int64) query->upto + 2 - distance), day,
 					 cg_date_literal(query->from), day, cg_date_literal(query->upto));
+	end_branch(query);
 }
 
 static void
@@ -99,10 +112,12 @@ add_date_metric(Query *query, CgRuleMetric metric, int64 distance)
 	switch (metric)
 	{
 		case CG_METRIC_REGISTERED:
-			add_distance(query, "customer_groups.customer_facts f", "registered_at", "", distance);
+			add_distance(query, "customer_groups.customer_facts f", "f.ctid", "registered_at", "",
+						 distance);
 			break;
 		case CG_METRIC_FIRST_VISIT:
-			add_distance(query, "customer_groups.customer_facts f", "first_visit_at", "", distance);
+			add_distance(query, "customer_groups.customer_facts f", "f.ctid", "first_visit_at", "",
+						 distance);
 			break;
 		case CG_METRIC_LAST_VISIT:
 			add_distance(query,
@@ -110,7 +125,7 @@ add_date_metric(Query *query, CgRuleMetric metric, int64 distance)
 						 "JOIN customer_groups.customer_facts v "
 						 "	ON v.customer_id OPERATOR(pg_catalog.=) f.customer_id "
 						 "		AND v.last_visit_at OPERATOR(pg_catalog.=) f.sold_at",
-						 "sold_at",
+						 "v.ctid", "sold_at",
 						 "f.kind OPERATOR(pg_catalog.=) 'product'::customer_groups.sale_kind AND ",
 						 distance);
 			break;
@@ -123,8 +138,8 @@ add_date_metric(Query *query, CgRuleMetric metric, int64 distance)
 static void
 add_window(Query *query, int32 days)
 {
-	add_distance(query, "customer_groups.sales f", "sold_at", "", 0);
-	add_distance(query, "customer_groups.sales f", "sold_at", "", (int64) days + 1);
+	add_distance(query, "customer_groups.sales f", NO_PLACE, "sold_at", "", 0);
+	add_distance(query, "customer_groups.sales f", NO_PLACE, "sold_at", "", (int64) days + 1);
 }
 
 /*
@@ -181,8 +196,7 @@ add_days_since(Query *query, const CgRuleNode *node)
 static void
 begin_birthdays(Query *query)
 {
-	begin_branch(query);
-	appendStringInfoString(&query->sql, "SELECT f.customer_id, v.day FROM (VALUES ");
+	appendStringInfoString(&query->sql, "SELECT f.customer_id, v.day, f.ctid FROM (VALUES ");
 }
 
 static void
@@ -193,6 +207,7 @@ end_birthdays(Query *query)
 										" OPERATOR(pg_catalog.>=) v.low AND " BIRTHDAY
 										" OPERATOR(pg_catalog.<=) v.high "
 										"WHERE f.birth_date IS NOT NULL");
+	end_branch(query);
 }
 
 static void
@@ -257,21 +272,22 @@ add_group(Query *query, int32 id)
 
 	if (group == NULL)
 		return;
-	begin_branch(query);
 	appendStringInfo(&query->sql,
-					 "SELECT m.customer_id, m.valid_from FROM customer_groups.members m "
+					 "SELECT m.customer_id, m.valid_from, " NO_PLACE
+					 " FROM customer_groups.members m "
 					 "WHERE m.group_id OPERATOR(pg_catalog.=) %d "
 					 "AND m.valid_from OPERATOR(pg_catalog.>) %s "
 					 "AND m.valid_from OPERATOR(pg_catalog.<=) %s",
 					 id, from, upto);
-	begin_branch(query);
+	end_branch(query);
 	appendStringInfo(&query->sql,
-					 "SELECT m.customer_id, m.valid_until OPERATOR(pg_catalog.+) 1 "
+					 "SELECT m.customer_id, m.valid_until OPERATOR(pg_catalog.+) 1, " NO_PLACE " "
 					 "FROM customer_groups.members m "
 					 "WHERE m.group_id OPERATOR(pg_catalog.=) %d "
 					 "AND m.valid_until OPERATOR(pg_catalog.>=) %s "
 					 "AND m.valid_until OPERATOR(pg_catalog.<) %s",
 					 id, from, upto);
+	end_branch(query);
 	for (int end = 0; end < 2; end++)
 	{
 		DateADT day = group->starts_on;
@@ -284,11 +300,11 @@ add_group(Query *query, int32 id)
 		}
 		if (day <= query->from || day > query->upto)
 			continue;
-		begin_branch(query);
 		appendStringInfo(&query->sql,
-						 "SELECT m.customer_id, %s FROM customer_groups.members m "
+						 "SELECT m.customer_id, %s, " NO_PLACE " FROM customer_groups.members m "
 						 "WHERE m.group_id OPERATOR(pg_catalog.=) %d",
 						 cg_date_literal(day), id);
+		end_branch(query);
 	}
 }
 
@@ -379,14 +395,17 @@ add_turns(Query *query, const CgRuleNode *node)
 
 /*
  * The query for (customer_id, day), ascending, of those whose tracked segments
- * may change on the days from < d <= upto; NULL when the calendar changes
- * nothing.  The caches must have been read under the snapshot of the question.
+ * may change on the days from < d <= upto, and where the facts row is, if it has
+ * been looked at; NULL when the calendar changes nothing.  The caches must have
+ * been read under the snapshot of the question.
  */
 char *
 cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions, DateADT from,
 			   DateADT upto)
 {
 	Query query = {.segments = segments, .definitions = definitions, .from = from, .upto = upto};
+	StringInfoData sql;
+	ListCell      *cell;
 
 	initStringInfo(&query.sql);
 	query.visited = palloc0(segments->n * sizeof(bool));
@@ -397,9 +416,14 @@ cg_turns_query(const CgSegments *segments, const CgDefinitions *definitions, Dat
 			query.visited[i] = true;
 			add_turns(&query, &segments->segments[i].rule->root);
 		}
-	if (query.sql.len == 0)
+	if (query.branches == NIL)
 		return NULL;
-	return psprintf("SELECT DISTINCT t.customer_id, t.day FROM (\n%s) AS t (customer_id, day) "
-					"ORDER BY t.customer_id, t.day",
-					query.sql.data);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT t.customer_id, t.day, pg_catalog.max(t.place) FROM (");
+	foreach (cell, query.branches)
+		appendStringInfo(&sql, "%s\n%s", cell == list_head(query.branches) ? "" : "\nUNION ALL",
+						 (char *) lfirst(cell));
+	appendStringInfoString(&sql, ") AS t (customer_id, day, place) "
+								 "GROUP BY t.customer_id, t.day ORDER BY t.customer_id, t.day");
+	return sql.data;
 }
