@@ -799,6 +799,22 @@ cg_execute(CgStatement *statement, Datum *values, const char *nulls)
 						  SPI_execute_plan(statement_plan(statement), values, nulls, false, 0));
 }
 
+/* The statement for n rows, and what it takes: see cg_execute_rows(). */
+static CgStatement *
+bind_rows(CgStatement *many, CgStatement *one, Datum *const *columns, bool *const *nulls, int n,
+		  Datum *values, char *isnull)
+{
+	for (int c = 0; OidIsValid(one->argtypes[c]); c++)
+	{
+		bool *column_nulls = nulls == NULL ? NULL : nulls[c];
+
+		values[c] = n == 1 ? columns[c][0]
+						   : cg_make_array(columns[c], column_nulls, n, one->argtypes[c]);
+		isnull[c] = n == 1 && column_nulls != NULL && column_nulls[0] ? 'n' : ' ';
+	}
+	return n == 1 ? one : many;
+}
+
 /*
  * The same over n rows, whose columns are given; a column may have no nulls
  * (NULL).  The statement for many takes an array of each column, that for one,
@@ -808,18 +824,11 @@ int
 cg_execute_rows(CgStatement *many, CgStatement *one, Datum *const *columns, bool *const *nulls,
 				int n)
 {
-	Datum values[CG_MAX_ARGS];
-	char  isnull[CG_MAX_ARGS + 1] = {0};
+	Datum        values[CG_MAX_ARGS];
+	char         isnull[CG_MAX_ARGS + 1] = {0};
+	CgStatement *statement = bind_rows(many, one, columns, nulls, n, values, isnull);
 
-	for (int c = 0; OidIsValid(one->argtypes[c]); c++)
-	{
-		bool *column_nulls = nulls == NULL ? NULL : nulls[c];
-
-		values[c] = n == 1 ? columns[c][0]
-						   : cg_make_array(columns[c], column_nulls, n, one->argtypes[c]);
-		isnull[c] = n == 1 && column_nulls != NULL && column_nulls[0] ? 'n' : ' ';
-	}
-	return cg_execute(n == 1 ? one : many, values, isnull);
+	return cg_execute(statement, values, isnull);
 }
 
 /* Makes the snapshot active that a statement executed now would have. */
@@ -877,6 +886,17 @@ cg_change_latest(CgStatement *statement, Datum *values, const char *nulls)
 	return check_executed(statement, SPI_execute_snapshot(statement_plan(statement), values, nulls,
 														  GetLatestSnapshot(), InvalidSnapshot,
 														  false, true, 0));
+}
+
+/* The same over n rows, as cg_execute_rows(). */
+int
+cg_change_latest_rows(CgStatement *many, CgStatement *one, Datum *const *columns, int n)
+{
+	Datum        values[CG_MAX_ARGS];
+	char         isnull[CG_MAX_ARGS + 1] = {0};
+	CgStatement *statement = bind_rows(many, one, columns, NULL, n, values, isnull);
+
+	return cg_change_latest(statement, values, isnull);
 }
 
 int

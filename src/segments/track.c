@@ -94,22 +94,33 @@ typedef struct Tracker
 	bool              recalled; /* what is stored is not read, but taken from the rules */
 } Tracker;
 
+/* The statements below take arrays of rows, or the values of one row. */
+#define INSERT_MEMBERS(rows)                                                                       \
+	"INSERT INTO customer_groups.segment_members (customer_id, segment_id, entered_at) " rows
+
 static CgStatement insert_members = {
 	.generic = true,
-	.sql = "INSERT INTO customer_groups.segment_members (customer_id, segment_id, entered_at) "
-		   "SELECT c.customer_id, c.segment_id, c.entered_at "
-		   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) "
-		   "	AS c (customer_id, segment_id, entered_at)",
+	.sql = INSERT_MEMBERS(
+		"SELECT pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)"),
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}};
+
+static CgStatement insert_member = {.generic = true,
+									.sql = INSERT_MEMBERS("VALUES ($1, $2, $3)"),
+									.argtypes = {INT8OID, INT4OID, TIMESTAMPTZOID}};
+
+#define DELETE_MEMBERS(rows)                                                                       \
+	"DELETE FROM customer_groups.segment_members m "                                               \
+	"USING (" rows ") AS c (customer_id, segment_id) "                                             \
+	"WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "                                    \
+	"	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id"
 
 static CgStatement delete_members = {
 	.generic = true,
-	.sql = "DELETE FROM customer_groups.segment_members m "
-		   "USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
-		   "	AS c (customer_id, segment_id) "
-		   "WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "
-		   "	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id",
+	.sql = DELETE_MEMBERS("SELECT pg_catalog.unnest($1), pg_catalog.unnest($2)"),
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
+
+static CgStatement delete_member = {
+	.generic = true, .sql = DELETE_MEMBERS("VALUES ($1, $2)"), .argtypes = {INT8OID, INT4OID}};
 
 static CgStatement update_tracked_on = {
 	.generic = true,
@@ -331,18 +342,14 @@ write_changes(Tracker *tracker)
 	int            n = tracker->nchanges;
 	const Change  *changes = tracker->changes;
 	CgEvent       *events;
-	const Change **last_of; /* by place, the last change so far */
-	Datum          values[3];
-	Datum         *customers;
-	Datum         *ids;
-	Datum         *times;
+	const Change **last_of;    /* by place, the last change so far */
+	Datum         *members[3]; /* customer, segment, since when */
 	int            nrows = 0;
 
 	if (n == 0)
 		return;
-	customers = palloc(n * sizeof(Datum));
-	ids = palloc(n * sizeof(Datum));
-	times = palloc(n * sizeof(Datum));
+	for (int c = 0; c < 3; c++)
+		members[c] = palloc(n * sizeof(Datum));
 
 	/* The events, first of all: what a trigger asks for may move the cache. */
 	last_of = palloc0(tracker->segments->n * sizeof(Change *));
@@ -372,16 +379,13 @@ write_changes(Tracker *tracker)
 			first = changes[k].place != changes[i].place;
 		if (!first || changes[i].enters)
 			continue;
-		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows++] = Int32GetDatum(events[i].segment_id);
+		members[0][nrows] = Int64GetDatum(changes[i].customer_id);
+		members[1][nrows++] = Int32GetDatum(events[i].segment_id);
 	}
-	if (nrows > 0)
-	{
-		values[0] = cg_make_array(customers, NULL, nrows, INT8OID);
-		values[1] = cg_make_array(ids, NULL, nrows, INT4OID);
-		if (cg_change_latest(&delete_members, values, NULL) != nrows && tracker->recalled)
-			raise_not_recalled();
-	}
+	if (nrows > 0 &&
+		cg_change_latest_rows(&delete_members, &delete_member, members, nrows) != nrows &&
+		tracker->recalled)
+		raise_not_recalled();
 
 	/* In comes who is in after the last one. */
 	nrows = 0;
@@ -393,17 +397,12 @@ write_changes(Tracker *tracker)
 			last = changes[k].place != changes[i].place;
 		if (!last || !changes[i].enters)
 			continue;
-		customers[nrows] = Int64GetDatum(changes[i].customer_id);
-		ids[nrows] = Int32GetDatum(events[i].segment_id);
-		times[nrows++] = TimestampTzGetDatum(changes[i].effective_at);
+		members[0][nrows] = Int64GetDatum(changes[i].customer_id);
+		members[1][nrows] = Int32GetDatum(events[i].segment_id);
+		members[2][nrows++] = TimestampTzGetDatum(changes[i].effective_at);
 	}
 	if (nrows > 0)
-	{
-		values[0] = cg_make_array(customers, NULL, nrows, INT8OID);
-		values[1] = cg_make_array(ids, NULL, nrows, INT4OID);
-		values[2] = cg_make_array(times, NULL, nrows, TIMESTAMPTZOID);
-		cg_execute(&insert_members, values, NULL);
-	}
+		cg_execute_rows(&insert_members, &insert_member, members, NULL, nrows);
 
 	cg_write_events(events, n);
 	tracker->written += n;
