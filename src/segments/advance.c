@@ -88,7 +88,8 @@ first_tracked(DateADT *day)
 
 /*
  * Locks the customers of the turns and judges them.  Returns false when somebody
- * else holds one of them, who is noted; else adds the number of changes.
+ * else holds one of them, who is noted, or what is stored must be read; else adds
+ * the number of changes.
  */
 static bool
 judge_batch(Run *run, CgTurn *turns, int n)
@@ -98,6 +99,7 @@ judge_batch(Run *run, CgTurn *turns, int n)
 	HeapTuple       facts[BATCH];
 	int             ncustomers = 0;
 	int             locked;
+	int64           changes;
 
 	for (int i = 0; i < n; i++)
 		if (i == 0 || turns[i].customer_id != turns[i - 1].customer_id)
@@ -123,7 +125,13 @@ judge_batch(Run *run, CgTurn *turns, int n)
 			ncustomers++;
 		turns[i].facts = facts[ncustomers];
 	}
-	run->changes += cg_track_turns(turns, n, run->stored);
+	changes = cg_track_turns(turns, n, run->stored);
+	if (changes < 0)
+	{
+		run->stored = true;
+		return false;
+	}
+	run->changes += changes;
 	return true;
 }
 
@@ -189,8 +197,8 @@ reached_so_far(Snapshot snapshot, DateADT *day)
 }
 
 /*
- * Judges all who may change up to a day, by the same rules; at any but the first
- * attempt, once the one who was held by somebody else has been waited for.
+ * Judges all who may change up to a day, by the same rules; once the one who was
+ * held by somebody else, if any, has been waited for.
  */
 static bool
 judge_up_to(Run *run)
@@ -252,8 +260,8 @@ attempt_up_to(Run *run)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
-		if (run->stored || (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
-							error->sqlerrcode != ERRCODE_DATA_CORRUPTED))
+		/* Who was to enter a segment may have been stored in it. */
+		if (run->stored || error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
 			ReThrowError(error);
 		FreeErrorData(error);
 		run->stored = true;

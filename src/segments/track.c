@@ -92,6 +92,7 @@ typedef struct Tracker
 	Change           *changes;
 	int64             written;  /* changes so far */
 	bool              recalled; /* what is stored is not read, but taken from the rules */
+	bool              mistaken; /* and turned out to be otherwise */
 } Tracker;
 
 /* The statements below take arrays of rows, or the values of one row. */
@@ -108,19 +109,20 @@ static CgStatement insert_member = {.generic = true,
 									.sql = INSERT_MEMBERS("VALUES ($1, $2, $3)"),
 									.argtypes = {INT8OID, INT4OID, TIMESTAMPTZOID}};
 
-#define DELETE_MEMBERS(rows)                                                                       \
-	"DELETE FROM customer_groups.segment_members m "                                               \
-	"USING (" rows ") AS c (customer_id, segment_id) "                                             \
-	"WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "                                    \
-	"	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id"
-
 static CgStatement delete_members = {
 	.generic = true,
-	.sql = DELETE_MEMBERS("SELECT pg_catalog.unnest($1), pg_catalog.unnest($2)"),
+	.sql = "DELETE FROM customer_groups.segment_members m "
+		   "USING (SELECT pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+		   "	AS c (customer_id, segment_id) "
+		   "WHERE m.customer_id OPERATOR(pg_catalog.=) c.customer_id "
+		   "	AND m.segment_id OPERATOR(pg_catalog.=) c.segment_id",
 	.argtypes = {INT8ARRAYOID, INT4ARRAYOID}};
 
-static CgStatement delete_member = {
-	.generic = true, .sql = DELETE_MEMBERS("VALUES ($1, $2)"), .argtypes = {INT8OID, INT4OID}};
+static CgStatement delete_member = {.generic = true,
+									.sql = "DELETE FROM customer_groups.segment_members m "
+										   "WHERE m.customer_id OPERATOR(pg_catalog.=) $1 "
+										   "	AND m.segment_id OPERATOR(pg_catalog.=) $2",
+									.argtypes = {INT8OID, INT4OID}};
 
 static CgStatement update_tracked_on = {
 	.generic = true,
@@ -320,19 +322,6 @@ make_detail(const CgSegment *segment, TimestampTz effective_at)
 }
 
 /*
- * Raises XX001 where the stored members turn out not to be those of the rules:
- * what follows from what has been recalled would be wrong.
- */
-pg_noreturn static void
-raise_not_recalled(void)
-{
-	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-					errmsg("stored members of segments are not those that their rules had"),
-					errdetail("Rows of customer_groups.segment_members have been changed by hand."),
-					errhint("Run customer_groups.check_integrity().")));
-}
-
-/*
  * Writes the changes.  A customer's changes of one segment stand in their order
  * and alternate, so that the first tells what was stored and the last what is.
  */
@@ -383,9 +372,8 @@ write_changes(Tracker *tracker)
 		members[1][nrows++] = Int32GetDatum(events[i].segment_id);
 	}
 	if (nrows > 0 &&
-		cg_change_latest_rows(&delete_members, &delete_member, members, nrows) != nrows &&
-		tracker->recalled)
-		raise_not_recalled();
+		cg_change_latest_rows(&delete_members, &delete_member, members, nrows) != nrows)
+		tracker->mistaken = tracker->recalled;
 
 	/* In comes who is in after the last one. */
 	nrows = 0;
@@ -666,7 +654,8 @@ recall_members(Tracker *tracker, DateADT day)
  * Judges customers on days of theirs, given ascending, that they have not
  * reached; returns the number of changes.  What is stored of them is read only if
  * the caller says so, or the rules do not tell.  Otherwise, where it has been
- * changed by hand, that may be an error: 23505 or XX001.
+ * changed by hand, the result may be negative or the error 23505: then all is to be
+ * undone.
  */
 int64
 cg_track_turns(const CgTurn *turns, int n, bool stored)
@@ -717,6 +706,8 @@ cg_track_turns(const CgTurn *turns, int n, bool stored)
 		finish_customer(&tracker);
 	if (n > 0)
 		written = end_tracking(&tracker);
+	if (tracker.mistaken)
+		written = -1;
 	cg_track_end(&tracking);
 	ExecDropSingleTupleTableSlot(facts);
 	table_close(rel, NoLock);
