@@ -297,8 +297,7 @@ extern Portal cg_open_cursor(CgStatement *statement, Datum *values, const char *
 extern int    cg_execute_latest(CgStatement *statement, Datum *values, const char *nulls);
 extern void   cg_push_snapshot(void);
 extern int    cg_change_latest(CgStatement *statement, Datum *values, const char *nulls);
-extern int    cg_change_latest_rows(CgStatement *many, CgStatement *one, Datum *const *columns,
-									int n);
+extern int cg_change_latest_rows(CgStatement *many, CgStatement *one, Datum *const *columns, int n);
 
 extern Datum cg_make_array(Datum *values, bool *nulls, int n, Oid type);
 
