@@ -14,7 +14,7 @@
  * made in, as long as that holds the locks on table and index: a commit of the
  * subtransaction leaves both to the parent, and an abort takes both away.  It is
  * made anew when the relcache entry of either may have changed, as it points to
- * them, and after an error that came while it was in use.
+ * them, and after any subtransaction has failed.
  */
 #include "postgres.h"
 
@@ -83,7 +83,9 @@ forget(KeptScan *kept)
 
 /*
  * What a subtransaction has made goes to its parent or away; what it was using
- * when it failed is in no state to be used again.
+ * when it failed is in no state to be used again.  Nor is anything else: a cursor
+ * that was opened before, and failed in it, has given up its locks, and those under
+ * which a scan was made may have been among them.
  */
 static void
 end_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid, void *arg)
@@ -106,7 +108,7 @@ end_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransactionId paren
 			}
 			else if (kept->made_in == mySubid)
 				kept->state = KEPT_NOT;
-			else if (kept->state == KEPT_IN_USE && kept->taken_in == mySubid)
+			else if (kept->state == KEPT_IDLE || kept->taken_in == mySubid)
 				forget(kept);
 		}
 }
