@@ -145,6 +145,16 @@ cg_expect_booking(TriggerEvent event)
 	statement->due |= 1U << (event & TRIGGER_EVENT_OPMASK);
 }
 
+/* All triggers of a statement have come. */
+static void
+end_statement(Statement *statement)
+{
+	statements.list = list_delete_ptr(statements.list, statement);
+	if (statement->unjudged != NULL)
+		pfree(statement->unjudged);
+	pfree(statement);
+}
+
 /* The triggers of a statement that has failed do not come. */
 static void
 forget_statements(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
@@ -152,7 +162,7 @@ forget_statements(SubXactEvent event, SubTransactionId subid, SubTransactionId p
 	if (event != SUBXACT_EVENT_ABORT_SUB || statements.lxid != cg_local_xid())
 		return;
 	while (statements.list != NIL && ((Statement *) llast(statements.list))->subid >= subid)
-		statements.list = list_delete_last(statements.list);
+		end_statement(llast(statements.list));
 }
 
 void
@@ -425,7 +435,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	cg_restore_user(&saved);
 	SPI_finish();
 	if (statement != NULL && last)
-		statements.list = list_delete_ptr(statements.list, statement);
+		end_statement(statement);
 	cg_warn_restored(CG_SALES, restored);
 	return PointerGetDatum(NULL);
 }

@@ -68,6 +68,22 @@ my @questions = (
 		SELECT add_member(30, 'club');
 		SELECT advance_segments();
 		ROLLBACK} ],
+	[ 4, q{
+		DO $$
+		DECLARE
+			before bigint;
+		BEGIN
+			FOR i IN 1 .. 300 LOOP
+				INSERT INTO sales (customer_id, amount) VALUES (1 + i % 41, i);
+				IF i = 50 THEN
+					SELECT used_bytes INTO before FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext';
+				END IF;
+			END LOOP;
+			-- An ended statement leaves nothing to the transaction, but a few bytes of the server's own.
+			ASSERT before + 250 * 40 > (SELECT used_bytes FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext');
+			RAISE 'undone';
+		EXCEPTION WHEN raise_exception THEN NULL;
+		END $$} ],
 	[ 50, q{
 		DO $$
 		DECLARE
