@@ -14,6 +14,12 @@
  * equal, so is what the snapshot would read.  The comparison is made once per
  * snapshot and local transaction, and again after a subtransaction has aborted.
  *
+ * The stamp comes before the edit.  A BEFORE trigger that fires in between, as its
+ * name comes after that of ours, sees the stamp and not yet what it tells of.  So,
+ * where there is such a trigger, what the statements in progress have left for their
+ * present rows is not taken as known: what it names is read anew for each snapshot
+ * until they end.
+ *
  * Editors never wait for each other here: rows are only added.  One stamp in
  * FOLD_EVERY also folds: it deletes the rows that nobody else is deleting, that
  * every snapshot of its transaction sees, and lists their numbers in a row of
@@ -39,6 +45,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
@@ -72,8 +79,23 @@ static struct
 		CgStampKind kind;
 		bool        any_key;
 		int64       key;
+		int64       stamp;
 	} keys[2 * MAX_KEYS];
 } left;
+
+/*
+ * A statement whose BEFORE triggers go on after a stamp is left, as long as their
+ * memory lasts, and the stamps of its present row.
+ */
+typedef struct Editor
+{
+	MemoryContextCallback callback;
+	struct Editor        *outer;
+	int                   nstamps;
+	int64                 stamps[2];
+} Editor;
+
+static Editor *editors; /* in progress */
 
 /* The stamps that were last read: see seen_stamps(). */
 static struct
@@ -389,7 +411,18 @@ same_stamps(const CgCache *cache, const CgStamp *stamps, int nstamps)
 	return true;
 }
 
-/* Makes the stamps just read the ones that a cache knows. */
+/* Whether the edit that a stamp tells of may be still to come. */
+static bool
+is_early(int64 stamp)
+{
+	for (const Editor *editor = editors; editor != NULL; editor = editor->outer)
+		for (int i = 0; i < editor->nstamps; i++)
+			if (editor->stamps[i] == stamp)
+				return true;
+	return false;
+}
+
+/* Makes the stamps just read, but for early ones, those that a cache knows. */
 static void
 know_stamps(CgCache *cache, const CgStamp *stamps, int nstamps)
 {
@@ -399,14 +432,18 @@ know_stamps(CgCache *cache, const CgStamp *stamps, int nstamps)
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(cache->context);
 	cache->stamps = MemoryContextAllocHuge(cache->context, (nstamps + 1) * sizeof(CgStamp));
-	memcpy(cache->stamps, stamps, nstamps * sizeof(CgStamp));
 	for (int i = 0; i < nstamps; i++)
 	{
+		CgStamp *known = &cache->stamps[cache->nstamps];
+
+		if (is_early(stamps[i].stamp))
+			continue;
+		*known = stamps[i];
 		/* Which stamps a fold replaced matters only when it is new. */
-		cache->stamps[i].nfolded = 0;
-		cache->stamps[i].folded = NULL;
+		known->nfolded = 0;
+		known->folded = NULL;
+		cache->nstamps++;
 	}
-	cache->nstamps = nstamps;
 }
 
 /*
@@ -487,6 +524,9 @@ cg_cache_validate(CgCache *cache, Snapshot snapshot)
 		SPI_finish();
 		cg_restore_user(&saved);
 	}
+	/* What is read early is good for this snapshot alone: the next one must be another. */
+	if (cache->nstamps < nstamps && !IsInParallelMode())
+		(void) GetCurrentCommandId(true);
 	cg_remember_snapshot(&cache->snapshot, snapshot);
 	cache->sources = sources;
 	cache->loaded = true;
@@ -584,12 +624,71 @@ fold_stamps(Relation rel, CommandId cid)
 	pfree(numbers);
 }
 
+static void
+end_editor(void *arg)
+{
+	Editor **place = &editors;
+
+	while (*place != arg)
+		place = &(*place)->outer;
+	*place = ((Editor *) arg)->outer;
+}
+
+/* Whether triggers fire between this one and the edit. */
+static bool
+triggers_follow(const TriggerData *trigdata)
+{
+	const TriggerDesc *triggers = trigdata->tg_relation->trigdesc;
+	const Trigger *this = trigdata->tg_trigger;
+
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *other = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_BEFORE(other->tgtype) &&
+			TRIGGER_FOR_ROW(other->tgtype) == TRIGGER_FOR_ROW(this->tgtype) &&
+			strcmp(other->tgname, this->tgname) > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The statement for which a trigger is about to leave stamps for a row; NULL when
+ * the edit is next.
+ */
+static Editor *
+begin_row(FmgrInfo *trigger, const TriggerData *trigdata)
+{
+	Editor *editor = trigger->fn_extra;
+
+	if (editor == NULL && triggers_follow(trigdata))
+	{
+		editor = MemoryContextAllocZero(trigger->fn_mcxt, sizeof(Editor));
+		editor->callback.func = end_editor;
+		editor->callback.arg = editor;
+		editor->outer = editors;
+		MemoryContextRegisterResetCallback(trigger->fn_mcxt, &editor->callback);
+		editors = trigger->fn_extra = editor;
+	}
+	if (editor != NULL)
+		editor->nstamps = 0;
+	return editor;
+}
+
+static void
+note_stamp(Editor *editor, int64 stamp)
+{
+	if (editor != NULL)
+		editor->stamps[editor->nstamps++] = stamp;
+}
+
 /*
  * Leaves a stamp for a key, or for all of the kind.  It is written with the
  * command id of the edit that follows.
  */
 static void
-leave_stamp(CgStampKind kind, bool any_key, int64 key)
+leave_stamp(Editor *editor, CgStampKind kind, bool any_key, int64 key)
 {
 	CommandId cid = GetCurrentCommandId(true);
 	Relation  rel;
@@ -608,7 +707,10 @@ leave_stamp(CgStampKind kind, bool any_key, int64 key)
 		if (left.keys[i].kind == kind)
 		{
 			if (left.keys[i].any_key || (!any_key && left.keys[i].key == key))
+			{
+				note_stamp(editor, left.keys[i].stamp);
 				return;
+			}
 			nkind++;
 		}
 	if (nkind >= MAX_KEYS || left.nkeys >= MAX_KEYS)
@@ -622,7 +724,9 @@ leave_stamp(CgStampKind kind, bool any_key, int64 key)
 
 	left.keys[left.nkeys].kind = kind;
 	left.keys[left.nkeys].any_key = any_key;
-	left.keys[left.nkeys++].key = key;
+	left.keys[left.nkeys].key = key;
+	left.keys[left.nkeys++].stamp = number;
+	note_stamp(editor, number);
 }
 
 static CgStampKind
@@ -672,15 +776,17 @@ cg_leave_stamp(PG_FUNCTION_ARGS)
 	HeapTuple    result;
 	bool         isnull;
 	int64        key;
+	Editor      *editor;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
 		trigdata->tg_trigger->tgnargs < 1 || !cg_is_own_table(trigdata->tg_relation))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("leave_stamp is a BEFORE trigger of the extension's tables only")));
 	kind = kind_of_name(trigdata->tg_trigger->tgargs[0]);
+	editor = begin_row(fcinfo->flinfo, trigdata);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
 	{
-		leave_stamp(kind, true, 0);
+		leave_stamp(editor, kind, true, 0);
 		return PointerGetDatum(NULL);
 	}
 
@@ -688,7 +794,7 @@ cg_leave_stamp(PG_FUNCTION_ARGS)
 														 : trigdata->tg_trigtuple;
 	if (trigdata->tg_trigger->tgnargs < 2)
 	{
-		leave_stamp(kind, true, 0);
+		leave_stamp(editor, kind, true, 0);
 		return PointerGetDatum(result);
 	}
 	column = trigdata->tg_trigger->tgargs[1];
@@ -696,12 +802,12 @@ cg_leave_stamp(PG_FUNCTION_ARGS)
 	/* A null key is refused by the table itself. */
 	key = key_of_tuple(trigdata->tg_trigtuple, desc, column, &isnull);
 	if (!isnull)
-		leave_stamp(kind, false, key);
+		leave_stamp(editor, kind, false, key);
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 	{
 		key = key_of_tuple(trigdata->tg_newtuple, desc, column, &isnull);
 		if (!isnull)
-			leave_stamp(kind, false, key);
+			leave_stamp(editor, kind, false, key);
 	}
 	return PointerGetDatum(result);
 }
