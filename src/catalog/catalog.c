@@ -364,6 +364,21 @@ cg_is_plain(CgTable table)
 	return tables[table].plain;
 }
 
+/* Whether this transaction may have changed rows of a table, or be changing them. */
+bool
+cg_is_written(CgTable table)
+{
+	Relation rel;
+	bool     result;
+
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return false;
+	rel = cg_table_open(table, AccessShareLock);
+	result = CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+	table_close(rel, NoLock);
+	return result;
+}
+
 /* The kind of sale that an enum value stands for; sales must have been opened. */
 CgSaleKind
 cg_sale_kind(Oid kind)

@@ -186,6 +186,7 @@ extern AttrNumber cg_attnum(CgTable table, int column);
 extern Oid        cg_table_owner(CgTable table);
 extern bool       cg_is_own_table(Relation rel);
 extern bool       cg_is_plain(CgTable table);
+extern bool       cg_is_written(CgTable table);
 extern CgSaleKind cg_sale_kind(Oid kind);
 extern Oid        cg_stamp_sequence(void);
 extern Oid        cg_primary_key(CgTable table);

@@ -10,7 +10,9 @@
  * reads each once: what has been read is kept in a memo as long as questions
  * come under the same snapshot, which would read the same rows.  It begins with
  * the second question, lives under CacheMemoryContext and is emptied when
- * another snapshot or store comes, or a table is altered.
+ * another snapshot or store comes, or a table is altered.  A function called by a
+ * statement that changes the rows sees under one snapshot more of its changes each
+ * time: where this transaction may have changed some, nothing is kept.
  */
 #include "postgres.h"
 
@@ -50,6 +52,13 @@ static struct
 	MemoryContext context;
 } memo;
 
+static bool
+may_have_changed(void)
+{
+	return cg_is_written(CG_ITEMS) || cg_is_written(CG_ITEM_CATEGORIES) ||
+		   cg_is_written(CG_STORE_PRICES);
+}
+
 /*
  * Whether the memo holds what an inquiry would read; if not, it is made ready for
  * the next one.
@@ -62,7 +71,7 @@ memo_is_good(const CgInquiry *inquiry)
 
 	if (cg_same_snapshot(&memo.snapshot, inquiry->snapshot) && memo.changes == changes &&
 		memo.has_store == inquiry->has_store &&
-		(!memo.has_store || memo.store_id == inquiry->store_id))
+		(!memo.has_store || memo.store_id == inquiry->store_id) && !may_have_changed())
 	{
 		if (memo.items == NULL)
 			memo.items = memo_create(memo.context, 64, NULL);

@@ -134,5 +134,54 @@ SELECT isnt_empty(
     $$ SELECT * FROM before b WHERE b.discount <> customer_groups.effective_discount(b.customer, b.item) $$, 'and not what is true now');
 SELECT is(pg_temp.wrong(), 0::bigint, 'which is right, too');
 
+-- A function that a statement calls for each row sees the rows that it has changed so far: so does a price.
+CREATE TEMPORARY TABLE seen (price numeric, list_price numeric);
+CREATE FUNCTION pg_temp.see(item bigint) RETURNS numeric LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN 1 .. 2 LOOP
+        INSERT INTO seen SELECT i.price, (customer_groups.effective_price(NULL, 1)).list_price FROM customer_groups.items i WHERE i.id = 1;
+    END LOOP;
+    -- These leave the number of the command as it is.
+    FOR n IN 1 .. 2 LOOP
+        PERFORM i.price = (customer_groups.effective_price(NULL, 1)).list_price OR pg_temp.differ() FROM customer_groups.items i WHERE i.id = 1;
+    END LOOP;
+    RETURN 50 + item;
+END
+$$;
+CREATE FUNCTION pg_temp.differ() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'they differ'; END $$;
+SELECT lives_ok('UPDATE customer_groups.items SET price = pg_temp.see(id)', 'in an UPDATE of the prices');
+CREATE FUNCTION pg_temp.look(item bigint) RETURNS numeric LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN 1 .. 2 LOOP
+        PERFORM i.price = (customer_groups.effective_price(NULL, 1)).list_price OR pg_temp.differ() FROM customer_groups.items i WHERE i.id = 1;
+    END LOOP;
+    RETURN 70 + item;
+END
+$$;
+SELECT lives_ok('UPDATE customer_groups.items SET price = pg_temp.look(id)', 'by a function that writes nothing');
+SELECT results_eq('SELECT price, list_price FROM seen', 'SELECT price, price FROM seen', 'the prices are those of the table');
+SELECT cmp_ok(count(DISTINCT price), '>', 1::bigint, 'before it and after') FROM seen;
+
+-- A trigger may ask for a price before the row is changed, though its stamp is there.
+CREATE FUNCTION pg_temp.ask() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM customer_groups.effective_discount(c.id, i.id) FROM customer_groups.customers c, customer_groups.items i;
+    RETURN coalesce(NEW, OLD);
+END
+$$;
+CREATE TRIGGER zzz_later BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.promotions FOR EACH ROW EXECUTE FUNCTION pg_temp.ask();
+CREATE TRIGGER zzz_later BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.promotion_categories FOR EACH ROW EXECUTE FUNCTION pg_temp.ask();
+CREATE TRIGGER zzz_later BEFORE INSERT OR UPDATE OR DELETE ON customer_groups.groups FOR EACH ROW EXECUTE FUNCTION pg_temp.ask();
+CREATE TRIGGER zzz_later_truncate BEFORE TRUNCATE ON customer_groups.promotion_categories FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.ask();
+SELECT is(pg_temp.wrong_around(change), '0 0 0 0', change || ', which a trigger asks about')
+FROM (VALUES
+    ('UPDATE customer_groups.promotions SET value = value + 1 WHERE id = 1'),
+    ('UPDATE customer_groups.promotions SET value = value + 1'),
+    ('INSERT INTO customer_groups.promotion_categories SELECT 3, id FROM customer_groups.categories ON CONFLICT DO NOTHING'),
+    ('UPDATE customer_groups.groups SET ends_on = ''2000-12-31'' WHERE id = 1'),
+    ('DELETE FROM customer_groups.promotion_categories WHERE promotion_id IN (2, 3)'),
+    ('TRUNCATE customer_groups.promotion_categories')
+) AS c (change);
+
 SELECT * FROM finish();
 ROLLBACK;
