@@ -26,6 +26,9 @@
 #include "segments/track.h"
 #include "strict.h"
 
+/* So often a customer is looked for who comes and goes. */
+#define MOST_ATTEMPTS 10
+
 static int
 compare_ids(const void *a, const void *b)
 {
@@ -48,6 +51,20 @@ cg_customer_exists(int64 customer_id, Snapshot snapshot)
 	return found;
 }
 
+/* Whether a customer has a facts row now, and whether it is as this transaction has made it. */
+static bool
+facts_exist(int64 customer_id, bool *ours)
+{
+	CgScan scan;
+	bool   found;
+
+	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, Int64GetDatum(customer_id), 0);
+	found = cg_scan_next(&scan);
+	*ours = found && cg_scan_is_own(&scan);
+	cg_scan_end(&scan);
+	return found;
+}
+
 /*
  * Locks a customer to the end of the transaction by updating its facts row: at
  * REPEATABLE READ, a mere lock would let a transaction go on that does not see
@@ -63,29 +80,36 @@ cg_lock_customer(int64 customer_id)
 		.sql = "UPDATE customer_groups.customer_facts SET visits = visits "
 			   "WHERE customer_id OPERATOR(pg_catalog.=) $1",
 		.argtypes = {INT8OID}};
-	Datum  id = Int64GetDatum(customer_id);
-	bool   found;
-	bool   ours;
-	CgScan scan;
+	Datum id = Int64GetDatum(customer_id);
+	bool  found;
+	bool  ours;
 
 	cg_tracking_lock();
-	cg_scan_begin(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, 1, id, 0);
-	found = cg_scan_next(&scan);
-	ours = found && cg_scan_is_own(&scan);
-	cg_scan_end(&scan);
-	if (ours || cg_execute(&lock_facts, &id, NULL) > 0)
+	found = facts_exist(customer_id, &ours);
+	if (ours)
 		return true;
-	if (!cg_customer_exists(customer_id, SnapshotSelf))
-		return false;
-	if (found && IsolationUsesXactSnapshot())
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent update"),
-						errdetail("Customer " INT64_FORMAT " was inserted meanwhile.", customer_id),
-						errhint("Retry the transaction.")));
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("a customer has no facts row"),
-					errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
-					errhint("Run customer_groups.rebuild_facts().")));
+	for (int attempt = 1; cg_execute(&lock_facts, &id, NULL) == 0; attempt++)
+	{
+		if (!cg_customer_exists(customer_id, SnapshotSelf))
+			return false;
+		if (found && IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update"),
+					 errdetail("Customer " INT64_FORMAT " was inserted meanwhile.", customer_id),
+					 errhint("Retry the transaction.")));
+		/*
+		 * Somebody has just inserted it, or deleted and inserted it again; or it is a
+		 * trigger of the owner's that keeps it from being updated.
+		 */
+		found = facts_exist(customer_id, &ours);
+		if (!found || attempt == MOST_ATTEMPTS)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("a customer has no facts row"),
+							errdetail("It is missing for customer " INT64_FORMAT ".", customer_id),
+							errhint("Run customer_groups.rebuild_facts().")));
+	}
+	return true;
 }
 
 /* Sorts ids ascending, and leaves each once; returns how many. */
