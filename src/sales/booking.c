@@ -18,9 +18,10 @@
  * statement left may be no more.
  *
  * A statement with several actions (MERGE, ON CONFLICT DO UPDATE, WITH) has a
- * trigger for each.  All of them book, the last one judges tiers and segments: else
- * they could follow from what only a part of the statement comes to.  Which are to
- * come is known from the BEFORE ROW triggers: see cg_expect_booking().
+ * trigger for each.  All of them sum up, the last one books and judges: else
+ * customers would be locked in the order of each action, and tiers and segments
+ * could follow from what only a part of the statement comes to.  Which are to come
+ * is known from the BEFORE ROW triggers: see cg_expect_booking().
  *
  * Rows that were recorded before (their recorded_at is not this transaction's
  * time, as in a restore) are left alone: their facts come with them.
@@ -62,8 +63,8 @@ typedef struct Booking
 	CgFactsChange change;
 	TimestampTz   first_old; /* of the visits taken away */
 	TimestampTz   last_old;
-	TimestampTz   latest;  /* of all rows touched */
-	bool          is_left; /* nothing but what an earlier trigger of the statement left to judge */
+	TimestampTz   latest; /* of all rows touched */
+	bool          adds;   /* rows, and does not only take some away */
 } Booking;
 
 #define SH_PREFIX bookings
@@ -80,21 +81,14 @@ typedef struct Booking
 /* The transaction in which sales were last booked inside a trigger. */
 static uint32 nested_in;
 
-/* A customer whom a trigger has booked and left to a later one to judge. */
-typedef struct Unjudged
-{
-	int64       customer_id;
-	TimestampTz latest;
-} Unjudged;
-
 /* A statement on sales whose triggers have not all come. */
 typedef struct Statement
 {
 	CommandId        command; /* of its snapshot */
 	SubTransactionId subid;
-	uint32           due; /* events with rows, whose AFTER trigger is to come: bits */
-	int              nunjudged;
-	Unjudged        *unjudged;
+	uint32           due;      /* events with rows, whose AFTER trigger is to come: bits */
+	MemoryContext    context;  /* of the following */
+	bookings_hash   *bookings; /* by the triggers so far; NULL: none */
 } Statement;
 
 /* Statements of a transaction, in its memory, the inner ones last. */
@@ -150,8 +144,8 @@ static void
 end_statement(Statement *statement)
 {
 	statements.list = list_delete_ptr(statements.list, statement);
-	if (statement->unjudged != NULL)
-		pfree(statement->unjudged);
+	if (statement->context != NULL)
+		MemoryContextDelete(statement->context);
 	pfree(statement);
 }
 
@@ -169,19 +163,6 @@ void
 cg_booking_init(void)
 {
 	RegisterSubXactCallback(forget_statements, NULL);
-}
-
-/* Leaves the customers booked to a later trigger of the statement. */
-static void
-leave_to_judge(Statement *statement, Booking *const *bookings, int n)
-{
-	statement->unjudged = MemoryContextAllocHuge(TopTransactionContext, (n + 1) * sizeof(Unjudged));
-	for (int i = 0; i < n; i++)
-	{
-		statement->unjudged[i].customer_id = bookings[i]->customer_id;
-		statement->unjudged[i].latest = bookings[i]->latest;
-	}
-	statement->nunjudged = n;
 }
 
 static CgStatement update_visit_times = {
@@ -209,7 +190,7 @@ get_booking(bookings_hash *bookings, int64 customer_id)
 		booking->change.first = booking->first_old = DT_NOEND;
 		booking->change.last = booking->last_old = DT_NOBEGIN;
 		booking->latest = DT_NOBEGIN;
-		booking->is_left = true;
+		booking->adds = false;
 	}
 	return booking;
 }
@@ -237,7 +218,7 @@ add_row(bookings_hash *bookings, TupleTableSlot *slot, bool add)
 		slot_getattr(slot, cg_attnum(CG_SALES, CG_SALES_SOLD_AT), &isnull));
 
 	booking = get_booking(bookings, customer_id);
-	booking->is_left = false;
+	booking->adds = booking->adds || add;
 	change = &booking->change;
 	change->counts[kind] += add ? 1 : -1;
 	sum = DatumGetNumeric(DirectFunctionCall2(
@@ -307,15 +288,14 @@ cg_unknown_customer(int64 customer_id)
  * when the statement deletes the customer with its sales.
  */
 static bool
-book_customer(CgFactsWriter *writer, const Booking *booking, bool deleted, CgTierCase *tier_case)
+book_customer(CgFactsWriter *writer, const Booking *booking, CgTierCase *tier_case)
 {
 	CgFacts facts;
 	bool    recount = nested_in == cg_local_xid();
 
 	if (!cg_facts_add(writer, &booking->change, &facts))
 	{
-		if ((deleted || booking->is_left) &&
-			!cg_customer_exists(booking->customer_id, SnapshotSelf))
+		if (!booking->adds && !cg_customer_exists(booking->customer_id, SnapshotSelf))
 			return false;
 		cg_unknown_customer(booking->customer_id);
 	}
@@ -359,8 +339,7 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	int64            *customers;
 	CommandId         command = GetActiveSnapshot()->curcid;
 	Statement        *statement = find_statement(command);
-	bool              left = false; /* customers by an earlier trigger */
-	bool              last = true;  /* trigger of the statement */
+	MemoryContext     caller;
 	int               n = 0;
 	int               nbooked = 0;
 	uint64            restored = 0;
@@ -377,22 +356,32 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 
-	bookings = bookings_create(CurrentMemoryContext, 8, NULL);
+	caller = CurrentMemoryContext;
+	if (statement != NULL)
+	{
+		statement->due &= ~(1U << (trigdata->tg_event & TRIGGER_EVENT_OPMASK));
+		if (statement->due != 0 && statement->context == NULL)
+		{
+			statement->context = AllocSetContextCreate(
+				TopTransactionContext, "customer_groups booking", ALLOCSET_DEFAULT_SIZES);
+			statement->bookings = bookings_create(statement->context, 8, NULL);
+		}
+		if (statement->context != NULL)
+			MemoryContextSwitchTo(statement->context);
+	}
+	bookings = statement != NULL && statement->bookings != NULL
+				   ? statement->bookings
+				   : bookings_create(CurrentMemoryContext, 8, NULL);
 	if (trigdata->tg_oldtable != NULL)
 		add_rows(bookings, trigdata->tg_oldtable, desc, false, false);
 	if (trigdata->tg_newtable != NULL)
 		restored = add_rows(bookings, trigdata->tg_newtable, desc, true, inserted);
-
-	if (statement != NULL)
+	MemoryContextSwitchTo(caller);
+	if (statement != NULL && statement->due != 0)
 	{
-		statement->due &= ~(1U << (trigdata->tg_event & TRIGGER_EVENT_OPMASK));
-		last = statement->due == 0;
-		left = statement->nunjudged > 0;
-		for (int i = 0; i < statement->nunjudged; i++)
-		{
-			booking = get_booking(bookings, statement->unjudged[i].customer_id);
-			booking->latest = Max(booking->latest, statement->unjudged[i].latest);
-		}
+		SPI_finish();
+		cg_warn_restored(CG_SALES, restored);
+		return PointerGetDatum(NULL);
 	}
 
 	sorted = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -412,29 +401,24 @@ cg_book_sales(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (book_customer(&writer, sorted[i], trigdata->tg_newtable == NULL, &cases[nbooked]))
+		if (book_customer(&writer, sorted[i], &cases[nbooked]))
 			customers[nbooked++] = sorted[i]->customer_id;
 	}
 	cg_facts_end(&writer);
-	if (!last)
-		leave_to_judge(statement, sorted, n);
-	else
-	{
-		cg_track_begin(&tracking);
-		if (nbooked == 1)
-			tracking.facts = writer.last;
-		/* An outer trigger, or an earlier one, may not have judged by its own change so far. */
-		if (tracking.facts != NULL && !nested && !left)
-			tracking.before = writer.before;
-		cg_track_before(&tracking, customers, nbooked, command);
-		cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
-		cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
-		cg_track_end(&tracking);
-	}
+	cg_track_begin(&tracking);
+	if (nbooked == 1)
+		tracking.facts = writer.last;
+	/* An outer trigger may not have judged by its own change so far. */
+	if (tracking.facts != NULL && !nested)
+		tracking.before = writer.before;
+	cg_track_before(&tracking, customers, nbooked, command);
+	cg_upgrade_tiers(cases, nbooked, tracking.snapshot);
+	cg_track_after(&tracking, customers, nbooked, CG_DEPENDS_SALES | CG_DEPENDS_LINES);
+	cg_track_end(&tracking);
 	cg_facts_free(&writer);
 	cg_restore_user(&saved);
 	SPI_finish();
-	if (statement != NULL && last)
+	if (statement != NULL)
 		end_statement(statement);
 	cg_warn_restored(CG_SALES, restored);
 	return PointerGetDatum(NULL);
