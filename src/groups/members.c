@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -447,14 +448,53 @@ compare_moves(const void *a, const void *b)
 	return strcmp(x->ladder, y->ladder);
 }
 
+/* Whether the row that a scan has come to is as it was until a command. */
+static bool
+is_changed_by(CgScan *scan, CommandId command)
+{
+	bool            should_free;
+	HeapTupleHeader row = ExecFetchSlotHeapTuple(scan->slot, false, &should_free)->t_data;
+
+	return !(row->t_infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask) &&
+		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(row)) &&
+		   HeapTupleHeaderGetCmax(row) == command;
+}
+
+/*
+ * Finds out from which tier a customer moves who held another one before the
+ * statement, which took it away itself (MERGE, WITH).
+ */
+static void
+find_lost_tiers(const CgTiers *tiers, Move *moves, int n, CommandId command)
+{
+	CgScan scan = {0};
+
+	PushCopiedSnapshot(GetLatestSnapshot());
+	GetActiveSnapshot()->curcid = command;
+	for (int i = 0; i < n; i++)
+	{
+		const CgTier *tier;
+
+		if (moves[i].from != CG_NONE ||
+			cg_find_move(moves[i].customer_id, moves[i].ladder, moves[i].to) != NULL)
+			continue;
+		cg_scan_id(&scan, CG_MEMBERS, GetActiveSnapshot(), moves[i].customer_id);
+		while ((tier = next_tier(&scan, tiers, moves[i].ladder)) != NULL)
+			if (is_changed_by(&scan, command))
+				moves[i].from = tier->group_id;
+	}
+	cg_scan_end(&scan);
+	PopActiveSnapshot();
+}
+
 /*
  * Takes customers who are given a tier off the other tiers of its ladder, and
  * returns their moves.  given[] lists the new memberships, before[] what each of
- * them was, if the same statement changed its group.
+ * them was, if the same statement, of that command, changed its group.
  */
 static Move *
 replace_tiers(const CgTiers *tiers, Membership **given, const Membership **before, int n,
-			  int *nresult)
+			  CommandId command, int *nresult)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
 	Datum *customers;
@@ -519,6 +559,7 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 	cg_scan_end(&members);
 	PopActiveSnapshot();
 	cg_delete_members(customers, groups, nothers);
+	find_lost_tiers(tiers, moves, nmoves, command);
 	return moves;
 }
 
@@ -810,7 +851,7 @@ cg_members_changed(PG_FUNCTION_ARGS)
 	cg_track_begin(&tracking);
 	cg_track_before(&tracking, customers, ncustomers, command);
 	tiers = cg_copy_tiers(tracking.snapshot);
-	moves = replace_tiers(&tiers, given, was, ngiven, &nmoves);
+	moves = replace_tiers(&tiers, given, was, ngiven, command, &nmoves);
 	write_events(&events, tracking.snapshot);
 	write_moves(moves, nmoves, tracking.snapshot);
 	leave_tiers(&tiers, lost, nlost, tracking.snapshot);
