@@ -448,7 +448,7 @@ compare_moves(const void *a, const void *b)
 	return strcmp(x->ladder, y->ladder);
 }
 
-/* Whether the row that a scan has come to is as it was until a command. */
+/* Whether a command of this transaction has changed or deleted the row that a scan has come to. */
 static bool
 is_changed_by(CgScan *scan, CommandId command)
 {
@@ -537,14 +537,18 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 	cg_push_snapshot();
 	for (int i = 0; i < nmoves; i++)
 	{
-		const CgTier *other;
+		const CgTier *held;
+		bool          is_there = false;
 
 		CHECK_FOR_INTERRUPTS();
 		cg_scan_id(&members, CG_MEMBERS, GetActiveSnapshot(), moves[i].customer_id);
-		while ((other = next_tier(&members, tiers, moves[i].ladder)) != NULL)
+		while ((held = next_tier(&members, tiers, moves[i].ladder)) != NULL)
 		{
-			if (other->group_id == moves[i].to)
+			if (held->group_id == moves[i].to)
+			{
+				is_there = true;
 				continue;
+			}
 			if (nothers == max)
 			{
 				max *= 2;
@@ -552,9 +556,18 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 				groups = repalloc_huge(groups, max * sizeof(Datum));
 			}
 			customers[nothers] = Int64GetDatum(moves[i].customer_id);
-			groups[nothers++] = Int32GetDatum(other->group_id);
-			moves[i].from = other->group_id;
+			groups[nothers++] = Int32GetDatum(held->group_id);
+			moves[i].from = held->group_id;
 		}
+		if (!is_there)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a tier was taken away by a trigger of the statement that gives it"),
+				 errdetail("Customer " INT64_FORMAT " was given group %d and no longer has it.",
+						   moves[i].customer_id, moves[i].to),
+				 errhint("Let the trigger fire FOR EACH STATEMENT, with a name that comes after "
+						 "those of the extension's triggers on members.")));
 	}
 	cg_scan_end(&members);
 	PopActiveSnapshot();

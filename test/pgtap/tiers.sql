@@ -224,6 +224,30 @@ ALTER TABLE customer_groups.members DISABLE ROW LEVEL SECURITY;
 SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is still sound');
 
 ----------------------------------------------------------------------------------------------------------------------
+-- A trigger of the shop's that sells to a new member: after the statement it comes to the tier that the sales bring, inside it is refused
+----------------------------------------------------------------------------------------------------------------------
+INSERT INTO customer_groups.ladders (code, name, measure) VALUES ('gifts', 'Gifts', 'net_sales');
+INSERT INTO customer_groups.groups (id, code, name, ladder, upgrade_threshold) VALUES (901, 'low', 'Low', 'gifts', 5), (902, 'high', 'High', 'gifts', 1000);
+INSERT INTO customer_groups.customers (id, name) VALUES (901, 'Sold to'), (902, 'Sold to later');
+CREATE FUNCTION pg_temp.sell_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO customer_groups.sales (customer_id, amount) SELECT id, 2000 FROM customer_groups.customers WHERE id IN (901, 902) AND EXISTS (
+        SELECT FROM customer_groups.members WHERE customer_id = customers.id AND group_id = 901) ORDER BY id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER sell_more AFTER INSERT ON customer_groups.members FOR EACH ROW WHEN (NEW.group_id = 901) EXECUTE FUNCTION pg_temp.sell_more();
+SELECT is(pg_temp.complaint('INSERT INTO customer_groups.sales (customer_id, amount) VALUES (901, 10)'), '27000', 'a trigger for the row, by a sale');
+SELECT is(pg_temp.complaint('SELECT customer_groups.add_member(901, ''low'')'), '27000', 'a trigger for the row, by hand');
+SELECT is((SELECT count(*) FROM customer_groups.sales WHERE customer_id = 901), 0::bigint, 'nothing is done');
+DROP TRIGGER sell_more ON customer_groups.members;
+CREATE TRIGGER sell_more AFTER INSERT ON customer_groups.members FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.sell_more();
+INSERT INTO customer_groups.sales (customer_id, amount) VALUES (902, 10);
+SELECT is(customer_groups.tier_of(902, 'gifts'), 'high', 'a trigger for the statement');
+DROP TRIGGER sell_more ON customer_groups.members;
+SELECT is_empty('SELECT * FROM customer_groups.check_integrity()', 'everything is still sound');
+
+----------------------------------------------------------------------------------------------------------------------
 -- window_end: the last day whose window has the day in it, by looking at each
 ----------------------------------------------------------------------------------------------------------------------
 SELECT is_empty($$

@@ -75,6 +75,8 @@ owner_raises('23503', $_) for 'INSERT INTO sales (customer_id, amount) VALUES (4
 owner_raises('23514', $_) for 'UPDATE categories SET parent_id = 2 WHERE id = 1', 'INSERT INTO sales (customer_id, amount) VALUES (1, -1)', 'INSERT INTO sales (customer_id, amount, rate) VALUES (1, 1, 2)',
 	'INSERT INTO sales (customer_id, store_id, amount) VALUES (1, 2, 1)', q{UPDATE segments SET rule = 'in SEGMENT ''lately''' WHERE code = 'many'};
 owner_raises('25001', 'BEGIN', 'CALL fill_segments()');
+owner_raises('27000', 'BEGIN', q{CREATE FUNCTION take_back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM customer_groups.members WHERE customer_id = NEW.customer_id; RETURN NULL; END'},
+	'CREATE TRIGGER take_back AFTER INSERT ON members FOR EACH ROW EXECUTE FUNCTION take_back()', q{SELECT add_member(2, 'gold')});
 owner_raises('2BP01', $_) for q{DELETE FROM promotions WHERE code = 'ten'}, q{DELETE FROM categories WHERE code = 'cups'}, 'DELETE FROM promotion_segments; DELETE FROM segments WHERE code = \'many\'', q{DELETE FROM segments WHERE code = 'many'};
 owner_raises('39P01', $_) for 'SELECT book_sales()', 'SELECT mark_pending()', 'CREATE TEMPORARY TABLE t (id int); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION book_sales(); INSERT INTO t VALUES (1)';
 Shop::sql($node, 'shop', 'GRANT USAGE ON SCHEMA customer_groups TO nobody; GRANT EXECUTE ON FUNCTION customer_groups.effective_discount TO nobody');
