@@ -16,6 +16,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_am.h"
@@ -23,6 +24,7 @@
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/ruleutils.h"
@@ -82,13 +84,31 @@ static CgStatement insert_events = {
 		   "ORDER BY e.place",
 	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, JSONBARRAYOID}};
 
-/* An expression of the table, as PostgreSQL shows it. */
+static bool
+is_of_others(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Whether an expression calls what is not PostgreSQL's own. */
+static bool
+calls_others(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, is_of_others, NULL) ||
+							expression_tree_walker(node, calls_others, NULL));
+}
+
+/* An expression of the table, as PostgreSQL shows it; "?" if others might be shown so, too. */
 static char *
 show(Relation rel, const char *expression)
 {
-	List *context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
+	Node *node = stringToNode(expression);
 
-	return deparse_expression(stringToNode(expression), context, false, false);
+	if (calls_others(node, NULL))
+		return "?";
+	return deparse_expression(
+		node, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false,
+		false);
 }
 
 /* The default of a column; an empty text if it has none. */

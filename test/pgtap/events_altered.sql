@@ -124,10 +124,14 @@ TRUNCATE seen;
 SELECT pg_temp.live('{43}');
 SELECT is((SELECT count(*) FROM seen), (SELECT count(*) FROM pg_temp.told(1)), 'a rule works');
 DROP RULE also ON customer_groups.events;
-CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2001-01-01' $$;
-SET LOCAL search_path = pg_temp, pg_catalog, public;
+CREATE SCHEMA hidden;
+CREATE FUNCTION hidden.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2001-01-01' $$;
+SET LOCAL search_path = hidden, pg_catalog, public;
 SELECT pg_temp.same(44, 'by whatever path');
 SELECT ok((SELECT min(at) > now() - interval '1 day' FROM customer_groups.events WHERE customer_id BETWEEN 44 AND 46), 'the clock is PostgreSQL''s');
+ALTER TABLE customer_groups.events ALTER COLUMN at SET DEFAULT hidden.clock_timestamp();
+SELECT pg_temp.live('{47}');
+SELECT is((SELECT array_agg(DISTINCT at) FROM customer_groups.events WHERE customer_id = 47), ARRAY['2001-01-01'::timestamptz], 'or, as a default, one that is shown as PostgreSQL''s');
 
 SELECT finish();
 ROLLBACK;
