@@ -26,7 +26,8 @@
 
 #define NOTICE_EVERY_MS 10000
 
-static char       *query; /* the text as it was; NULL: nothing is reported */
+static char       *query;    /* the text as it was; NULL: nothing is reported */
+static TimestampTz began_at; /* when it began */
 static TimestampTz last_notice;
 
 /* Nothing but the text changes: neither the state and its time, nor the query's id. */
@@ -40,6 +41,13 @@ show(const char *text)
 	PGSTAT_END_WRITE_ACTIVITY(entry);
 }
 
+/* When the query began that is being shown; 0 where none is. */
+static TimestampTz
+query_began_at(void)
+{
+	return MyBEEntry == NULL ? 0 : MyBEEntry->st_activity_start_timestamp;
+}
+
 /*
  * Says that of a number of customers (negative: it is not known) so many are done.
  */
@@ -50,6 +58,12 @@ cg_show_progress(const char *what, int64 done, int64 total)
 	char       *message;
 	char       *text;
 
+	/* What a statement before this one has not ended is no longer shown. */
+	if (query != NULL && began_at != query_began_at())
+	{
+		pfree(query);
+		query = NULL;
+	}
 	if (query == NULL)
 	{
 		/* Of a backend without an entry, or that does not track, nothing is shown. */
@@ -58,6 +72,7 @@ cg_show_progress(const char *what, int64 done, int64 total)
 
 		query = MemoryContextStrdup(TopMemoryContext, before);
 		pfree(before);
+		began_at = query_began_at();
 		last_notice = now;
 	}
 	if (total >= 0)
@@ -89,7 +104,8 @@ cg_end_progress(void)
 	if (before == NULL)
 		return;
 	query = NULL;
-	if (MyBEEntry != NULL && pgstat_track_activities && before[0] != '\0')
+	if (MyBEEntry != NULL && pgstat_track_activities && before[0] != '\0' &&
+		began_at == query_began_at())
 		show(before);
 	pfree(before);
 }

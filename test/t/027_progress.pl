@@ -67,6 +67,8 @@ is(seen(q{SELECT advance_segments(now() + interval '2 days')}), '/* advance_segm
 # psql sends what \; joins as one query, which is shown as long as one of its statements runs.
 my $both = q{SELECT count(*) FROM customer_groups.review_tiers('default', true) \; SELECT add_members('club', '{1}') \; SELECT watch.shown()};
 like($session->query($both), qr/^SELECT count.*watch\.shown\(\)/ms, 'at the end the query is as it was');
+$session->query(q{SELECT report_progress('never ended', 1, 2)});
+is(seen(q{SELECT add_members('others', '{1}')}), '/* add_members: 0 of 1 customers */', 'what an earlier statement has not ended is no longer shown');
 $session->query('BEGIN');
 my $failing = q{DO $$ BEGIN
 	CREATE FUNCTION watch.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused: %'', watch.shown(); END';
