@@ -48,6 +48,14 @@ cg_customer_exists(int64 customer_id, Snapshot snapshot)
 	cg_scan_begin(&scan, CG_CUSTOMERS, snapshot, 1, Int64GetDatum(customer_id), 0);
 	found = cg_scan_next(&scan);
 	cg_scan_end(&scan);
+	/* The one version may be gone when it is looked at, the next one not yet when the index was. */
+	if (!found && snapshot == SnapshotSelf)
+	{
+		Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
+
+		found = cg_customer_exists(customer_id, latest);
+		UnregisterSnapshot(latest);
+	}
 	return found;
 }
 
