@@ -224,7 +224,7 @@ make_scan(CgScan *scan, Snapshot snapshot)
 	else
 		scan->slot = table_slot_create(scan->heap, NULL);
 	scan->scan = cg_index_beginscan(scan->heap, scan->index, snapshot, scan->nkeys);
-	scan->scan->xs_want_itup = scan->kind == CG_SCAN_KEY_ONLY;
+	scan->scan->xs_want_itup = scan->kind == CG_SCAN_KEY_ONLY || scan->kind == CG_SCAN_SOME;
 	scan->visibility = InvalidBuffer;
 	/* Other access methods may mean something else by a place. */
 	scan->nblocks = scan->hinted && scan->heap->rd_rel->relam == HEAP_TABLE_AM_OID
@@ -304,6 +304,8 @@ take_kept(CgScan *scan, KeptScan *kept, Snapshot snapshot, const Datum *values)
 		forget(kept);
 		return false;
 	}
+	kept->scan.wants = scan->wants;
+	kept->scan.wants_arg = scan->wants_arg;
 	*scan = kept->scan;
 	scan->heap = table_open(kept->heap, NoLock);
 	scan->index = index_open(kept->index, NoLock);
@@ -334,6 +336,8 @@ begin(CgScan *scan, CgTable table, CgScanKind kind, LOCKMODE lockmode, Snapshot 
 	scan->table = table;
 	scan->kind = kind;
 	scan->lockmode = lockmode;
+	if (kind != CG_SCAN_SOME)
+		scan->wants = NULL;
 	scan->nkeys = nkeys;
 	scan->hinted = table == CG_ITEMS && kind == CG_SCAN_ROWS && IsMVCCSnapshot(snapshot) &&
 				   !IsolationIsSerializable();
@@ -387,7 +391,9 @@ cg_scan_again(CgScan *scan, Datum key)
 /*
  * Begins a look-up by an id, the first column of the primary key, or goes on with
  * another id.  A scan that is all zero has not begun.  Where the caller holds a
- * stronger lock on the table, lockmode says so, lest another one be taken.
+ * stronger lock on the table, lockmode says so, lest another one be taken; where it
+ * wants some rows only, wants tells which, so that the others are not looked at, and
+ * the snapshot must be an MVCC one.
  */
 void
 cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id)
@@ -395,8 +401,25 @@ cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id)
 	if (scan->begun)
 		cg_scan_again(scan, Int64GetDatum(id));
 	else
-		begin(scan, table, CG_SCAN_ROWS, Max(scan->lockmode, AccessShareLock), snapshot, 1,
-			  Int64GetDatum(id), 0);
+		begin(scan, table, scan->wants != NULL ? CG_SCAN_SOME : CG_SCAN_ROWS,
+			  Max(scan->lockmode, AccessShareLock), snapshot, 1, Int64GetDatum(id), 0);
+}
+
+/* The next row that is wanted. */
+static bool
+next_wanted(CgScan *scan)
+{
+	IndexScanDesc desc = scan->scan;
+
+	while (index_getnext_tid(desc, ForwardScanDirection) != NULL)
+	{
+		bool  isnull;
+		Datum key = index_getattr(desc->xs_itup, 2, desc->xs_itupdesc, &isnull);
+
+		if (scan->wants(key, scan->wants_arg) && index_fetch_heap(desc, scan->slot))
+			return true;
+	}
+	return false;
 }
 
 /* The next entry of the index whose row the snapshot sees, as IndexOnlyNext() finds it. */
@@ -446,6 +469,8 @@ cg_scan_next(CgScan *scan)
 	caller = MemoryContextSwitchTo(scan->context);
 	if (scan->kind == CG_SCAN_KEY_ONLY)
 		found = next_key(scan);
+	else if (scan->kind == CG_SCAN_SOME)
+		found = next_wanted(scan);
 	else if (scan->hinted)
 		found = find_one(scan);
 	else

@@ -205,6 +205,7 @@ typedef enum CgScanKind
 {
 	CG_SCAN_ROWS,
 	CG_SCAN_KEY_ONLY, /* reads columns of the primary key only */
+	CG_SCAN_SOME,     /* of the rows, by the second column of the key */
 	CG_SCAN_EXTERNAL
 } CgScanKind;
 #define CG_SCAN_KINDS (CG_SCAN_EXTERNAL + 1)
@@ -217,12 +218,17 @@ typedef enum CgScanPlace
 	CG_SCAN_AFTER
 } CgScanPlace;
 
+/* Whether a row is wanted, by the second column of its key. */
+typedef bool (*CgWants)(Datum key, const void *arg);
+
 typedef struct CgScan
 {
 	bool            begun;
 	CgTable         table;
 	CgScanKind      kind;
 	LOCKMODE        lockmode; /* on the table */
+	CgWants         wants;    /* NULL: every row is */
+	const void     *wants_arg;
 	CgScanPlace     place;
 	bool            kept; /* for the next look-up of its kind */
 	int             nkeys;

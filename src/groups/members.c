@@ -411,15 +411,6 @@ write_moves(const Move *moves, int n, Snapshot snapshot)
 	cg_write_events(rows, n);
 }
 
-static const CgTier *
-find_tier(const CgTiers *tiers, int32 group_id)
-{
-	for (int i = 0; i < tiers->n; i++)
-		if (tiers->tiers[i].group_id == group_id)
-			return &tiers->tiers[i];
-	return NULL;
-}
-
 /* The next tier of a ladder that a scan of a customer's memberships comes to, or NULL. */
 static const CgTier *
 next_tier(CgScan *members, const CgTiers *tiers, const char *ladder)
@@ -427,7 +418,7 @@ next_tier(CgScan *members, const CgTiers *tiers, const char *ladder)
 	while (cg_scan_next(members))
 	{
 		bool          isnull;
-		const CgTier *tier = find_tier(
+		const CgTier *tier = cg_find_tier(
 			tiers, DatumGetInt32(cg_scan_get(members, CG_MEMBERS_GROUP_ID, &isnull)));
 
 		if (tier != NULL && strcmp(tier->ladder_code, ladder) == 0)
@@ -467,7 +458,7 @@ is_changed_by(CgScan *scan, CommandId command)
 static void
 find_lost_tiers(const CgTiers *tiers, Move *moves, int n, CommandId command)
 {
-	CgScan scan = {0};
+	CgScan scan = {.wants = cg_wants_tier, .wants_arg = tiers};
 
 	PushCopiedSnapshot(GetLatestSnapshot());
 	GetActiveSnapshot()->curcid = command;
@@ -499,15 +490,15 @@ replace_tiers(const CgTiers *tiers, Membership **given, const Membership **befor
 	Move  *moves = palloc((n + 1) * sizeof(Move));
 	Datum *customers;
 	Datum *groups;
-	CgScan members = {0};
+	CgScan members = {.wants = cg_wants_tier, .wants_arg = tiers};
 	int    nmoves = 0;
 	int    nothers = 0;
 	int    max = 16;
 
 	for (int i = 0; i < n; i++)
 	{
-		const CgTier *tier = find_tier(tiers, given[i]->group_id);
-		const CgTier *from = before[i] == NULL ? NULL : find_tier(tiers, before[i]->group_id);
+		const CgTier *tier = cg_find_tier(tiers, given[i]->group_id);
+		const CgTier *from = before[i] == NULL ? NULL : cg_find_tier(tiers, before[i]->group_id);
 
 		if (tier == NULL)
 			continue;
@@ -584,13 +575,13 @@ static void
 leave_tiers(const CgTiers *tiers, Membership **lost, int n, Snapshot snapshot)
 {
 	Move  *moves = palloc((n + 1) * sizeof(Move));
-	CgScan members = {0};
+	CgScan members = {.wants = cg_wants_tier, .wants_arg = tiers};
 	int    nmoves = 0;
 
 	cg_push_snapshot();
 	for (int i = 0; i < n; i++)
 	{
-		const CgTier *tier = find_tier(tiers, lost[i]->group_id);
+		const CgTier *tier = cg_find_tier(tiers, lost[i]->group_id);
 
 		CHECK_FOR_INTERRUPTS();
 		if (tier == NULL)

@@ -126,6 +126,23 @@ cg_copy_tiers(Snapshot snapshot)
 	return result;
 }
 
+/* The tier that a group is, or NULL. */
+const CgTier *
+cg_find_tier(const CgTiers *tiers, int32 group_id)
+{
+	for (int i = 0; i < tiers->n; i++)
+		if (tiers->tiers[i].group_id == group_id)
+			return &tiers->tiers[i];
+	return NULL;
+}
+
+/* Of memberships, those in tiers are wanted: see cg_scan_id(). */
+bool
+cg_wants_tier(Datum group_id, const void *tiers)
+{
+	return cg_find_tier(tiers, DatumGetInt32(group_id)) != NULL;
+}
+
 /* A store, or NULL when there is none; after cg_definitions(). */
 const CgStore *
 cg_find_store(int32 id)

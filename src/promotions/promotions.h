@@ -85,6 +85,8 @@ typedef struct CgTiers
 
 extern const CgDefinitions *cg_definitions(Snapshot snapshot);
 extern CgTiers              cg_copy_tiers(Snapshot snapshot);
+extern const CgTier        *cg_find_tier(const CgTiers *tiers, int32 group_id);
+extern bool                 cg_wants_tier(Datum group_id, const void *tiers);
 extern const CgStore       *cg_find_store(int32 id);
 extern const CgGroup       *cg_find_group(int32 id);
 extern bool cg_group_counts(const CgGroup *group, const int32 *store_id, DateADT day);

@@ -24,6 +24,7 @@
 
 #include "catalog/tables.h"
 #include "promotions/promotions.h"
+#include "sales/facts.h"
 #include "sales/sales.h"
 
 /* What has been found out for earlier rows of the statement. */
@@ -89,7 +90,7 @@ check_amount(const StatementState *state, HeapTuple tuple, TupleDesc desc)
 								 : errhint("Only a sale of kind refund has a negative amount.")));
 }
 
-/* The customer must be there; the foreign key sees to it that it stays. */
+/* The customer must be there, and is if its facts are; the foreign key sees to it that it stays. */
 static void
 check_customer(StatementState *state, HeapTuple tuple, TupleDesc desc)
 {
@@ -102,17 +103,8 @@ check_customer(StatementState *state, HeapTuple tuple, TupleDesc desc)
 						errhint("Insert a customer for sales to unknown persons.")));
 	if (state->has_customer && state->customer_id == customer_id)
 		return;
-	/* Quick, but it can miss a row that is being updated: then look again. */
-	if (!cg_customer_exists(customer_id, SnapshotSelf))
-	{
-		bool found;
-
-		PushActiveSnapshot(GetLatestSnapshot());
-		found = cg_customer_exists(customer_id, GetActiveSnapshot());
-		PopActiveSnapshot();
-		if (!found)
-			cg_unknown_customer(customer_id);
-	}
+	if (!cg_facts_exist(customer_id) && !cg_customer_exists(customer_id, SnapshotSelf))
+		cg_unknown_customer(customer_id);
 	state->has_customer = true;
 	state->customer_id = customer_id;
 }

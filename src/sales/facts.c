@@ -27,10 +27,12 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "promotions/promotions.h"
 #include "sales/facts.h"
 
 static CgStatement update_facts = {
@@ -62,6 +64,16 @@ static const int count_columns[] = {
 	[CG_SALE_NO_SHOW] = CG_CUSTOMER_FACTS_NO_SHOWS,
 };
 
+/* The facts row that was last looked for and found, as long as the table is locked. */
+static struct
+{
+	int64           customer_id;
+	ItemPointerData place;
+	uint32          lxid;    /* local transaction, as long as that ... */
+	uint64          aborts;  /* ... has aborted no further subtransaction */
+	uint64          changes; /* cg_table_changes() */
+} seen;
+
 /*
  * Gets ready to change facts rows, in the order of their customers; says whether
  * to keep what the last one was before.
@@ -88,12 +100,48 @@ cg_facts_begin(CgFactsWriter *writer, bool keep)
 	cg_push_snapshot();
 }
 
-/* Finds the row of a customer, as the snapshot sees it. */
-static bool
+/*
+ * Whether a customer has a facts row, and so is there, at this moment.  Where it is
+ * will be tried first when it is changed: it is seldom elsewhere then.
+ */
+bool
+cg_facts_exist(int64 customer_id)
+{
+	CgScan scan = {.lockmode = RowExclusiveLock};
+	bool   found;
+
+	cg_scan_id(&scan, CG_CUSTOMER_FACTS, SnapshotSelf, customer_id);
+	found = cg_scan_next(&scan);
+	if (found)
+	{
+		seen.customer_id = customer_id;
+		seen.place = scan.slot->tts_tid;
+		seen.lxid = cg_local_xid();
+		seen.aborts = cg_subxact_aborts();
+		seen.changes = cg_table_changes(CG_CUSTOMER_FACTS);
+	}
+	cg_scan_end(&scan);
+	return found;
+}
+
+/* Finds the row of a customer, as the snapshot sees it; NULL when there is none. */
+static TupleTableSlot *
 find_row(CgFactsWriter *writer, int64 customer_id)
 {
+	bool isnull;
+
+	if (writer->found == NULL)
+		writer->found = table_slot_create(writer->rel, NULL);
+	if (seen.customer_id == customer_id && seen.lxid == cg_local_xid() &&
+		seen.aborts == cg_subxact_aborts() && seen.changes == cg_table_changes(CG_CUSTOMER_FACTS) &&
+		table_tuple_fetch_row_version(writer->rel, &seen.place, GetActiveSnapshot(),
+									  writer->found) &&
+		DatumGetInt64(slot_getattr(writer->found,
+								   cg_attnum(CG_CUSTOMER_FACTS, CG_CUSTOMER_FACTS_CUSTOMER_ID),
+								   &isnull)) == customer_id)
+		return writer->found;
 	cg_scan_id(&writer->scan, CG_CUSTOMER_FACTS, GetActiveSnapshot(), customer_id);
-	return cg_scan_next(&writer->scan);
+	return cg_scan_next(&writer->scan) ? writer->scan.slot : NULL;
 }
 
 /* Whether a row is as this transaction has inserted it. */
@@ -209,10 +257,8 @@ change_row(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts)
 	ItemPointerData tid;
 	CommandId       command = GetCurrentCommandId(true);
 
-	if (!find_row(writer, change->customer_id))
-		return false;
-	old = writer->scan.slot;
-	if (is_inserted_here(old))
+	old = find_row(writer, change->customer_id);
+	if (old == NULL || is_inserted_here(old))
 		return false;
 	tid = old->tts_tid;
 	for (;;)
@@ -238,9 +284,7 @@ change_row(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts)
 			bool isnull;
 
 			check_isolation(change->customer_id, false);
-			if (writer->locked == NULL)
-				writer->locked = table_slot_create(writer->rel, NULL);
-			old = writer->locked;
+			old = writer->found;
 			result = table_tuple_lock(writer->rel, &tid, GetActiveSnapshot(), old, command, mode,
 									  LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 			if (result == TM_Ok)
@@ -323,8 +367,8 @@ cg_facts_end(CgFactsWriter *writer)
 		FreeExecutorState(writer->estate);
 	}
 	cg_scan_end(&writer->scan);
-	if (writer->locked != NULL)
-		ExecDropSingleTupleTableSlot(writer->locked);
+	if (writer->found != NULL)
+		ExecDropSingleTupleTableSlot(writer->found);
 	if (writer->direct)
 		PopActiveSnapshot();
 	table_close(writer->rel, NoLock);

@@ -46,13 +46,14 @@ typedef struct CgFactsWriter
 	TupleTableSlot *last;   /* row that was written; NULL: it is not known */
 	TupleTableSlot *before; /* what it was, if that is to be kept */
 	TupleTableSlot *row;    /* where it is made */
-	TupleTableSlot *locked; /* a version that somebody else has made meanwhile */
+	TupleTableSlot *found;  /* a version that was not found by the scan */
 	Datum          *values;
 	bool           *nulls;
 	EState         *estate; /* once there is work for the indexes */
 	ResultRelInfo  *indexes;
 } CgFactsWriter;
 
+extern bool cg_facts_exist(int64 customer_id);
 extern void cg_facts_begin(CgFactsWriter *writer, bool keep);
 extern bool cg_facts_add(CgFactsWriter *writer, const CgFactsChange *change, CgFacts *facts);
 extern void cg_facts_end(CgFactsWriter *writer);

@@ -81,19 +81,13 @@ present_tier(CgScan *scan, const CgTierMove *earned, const CgTiers *tiers, DateA
 	/* The higher ones stand first. */
 	while ((present == NULL || present > earned->to) && cg_scan_next(scan))
 	{
-		bool  isnull;
-		int32 group_id = DatumGetInt32(cg_scan_get(scan, CG_MEMBERS_GROUP_ID, &isnull));
+		bool          isnull;
+		const CgTier *tier = cg_find_tier(
+			tiers, DatumGetInt32(cg_scan_get(scan, CG_MEMBERS_GROUP_ID, &isnull)));
 
-		if (!cg_membership_holds(scan, today))
-			continue;
-		for (int i = 0; i < tiers->n; i++)
-		{
-			const CgTier *tier = &tiers->tiers[i];
-
-			if (tier->group_id == group_id && tier->ladder == earned->to->ladder &&
-				cg_in_effect(tier, today) && (present == NULL || tier < present))
-				present = tier;
-		}
+		if (tier != NULL && tier->ladder == earned->to->ladder && cg_in_effect(tier, today) &&
+			(present == NULL || tier < present) && cg_membership_holds(scan, today))
+			present = tier;
 	}
 	return present;
 }
@@ -109,9 +103,9 @@ cg_upgrade_tiers(const CgTierCase *cases, int n, Snapshot snapshot)
 	CgTiers     tiers;
 	DateADT     today;
 	CgTierMove *earned;
-	CgScan      members = {.lockmode = RowExclusiveLock};
-	int         nearned = 0;
-	int         nmoves = 0;
+	CgScan members = {.lockmode = RowExclusiveLock, .wants = cg_wants_tier, .wants_arg = &tiers};
+	int    nearned = 0;
+	int    nmoves = 0;
 
 	if (n == 0 || cg_definitions(snapshot)->ntiers == 0)
 		return;
