@@ -26,6 +26,7 @@ BEGIN
     UPDATE customer_groups.members SET added_at = '2021-02-03 04:05:06.789+00', added_by = 'somebody' WHERE customer_id = ANY (customers) AND group_id = -3;
     UPDATE customer_groups.sales SET amount = 10 WHERE customer_id = ANY (customers);
     INSERT INTO customer_groups.members (customer_id, group_id) SELECT c, 0 FROM unnest(customers) AS c;
+    DELETE FROM customer_groups.members WHERE customer_id = ANY (customers) AND group_id = -3;
     DELETE FROM customer_groups.members WHERE customer_id = ANY (customers);
 END
 $$;
