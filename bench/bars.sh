@@ -74,6 +74,7 @@ measure_sales()
 	make_shop
 	sql shop peers/own_sales.sql
 	sql shop peers/one_update.sql
+	sql shop prewarm.sql
 	for ((i = 0; i < rounds; i++)); do
 		for peer in "${turns[@]}"; do
 			case $peer in

@@ -1,5 +1,5 @@
 -- The other peer of sales: a table whose trigger, written by hand, keeps the same facts, tiers and ten
--- tracked segments, which load_default_segments() makes, beginning with the same sales.
+-- tracked segments, which load_default_segments() makes, beginning with the same sales and events.
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET synchronous_commit = off;
@@ -17,6 +17,8 @@ CREATE TABLE bench.own_members (LIKE customer_groups.members INCLUDING ALL,
 	FOREIGN KEY (group_id) REFERENCES customer_groups.groups);
 INSERT INTO bench.own_members SELECT * FROM customer_groups.members ORDER BY customer_id, group_id;
 CREATE TABLE bench.own_events (LIKE customer_groups.events INCLUDING ALL);
+INSERT INTO bench.own_events SELECT * FROM customer_groups.events ORDER BY id;
+SELECT setval(pg_get_serial_sequence('bench.own_events', 'id'), max(id)) FROM bench.own_events \g /dev/null
 CREATE TABLE bench.own_segment_members (LIKE customer_groups.segment_members INCLUDING ALL);
 INSERT INTO bench.own_segment_members SELECT * FROM customer_groups.segment_members ORDER BY customer_id, segment_id;
 
