@@ -482,24 +482,33 @@ cg_scan_next(CgScan *scan)
 }
 
 /*
+ * Fetches the row with an id, the first column that is listed, if the version at a
+ * place is such a one and the snapshot sees it.  The place must be on a page that
+ * the table still has.
+ */
+bool
+cg_fetch_at(CgTable table, Relation rel, ItemPointer place, Snapshot snapshot, int64 id,
+			TupleTableSlot *slot)
+{
+	bool isnull;
+
+	return ItemPointerIsValid(place) && table_tuple_fetch_row_version(rel, place, snapshot, slot) &&
+		   DatumGetInt64(slot_getattr(slot, cg_attnum(table, 0), &isnull)) == id;
+}
+
+/*
  * The row with the present key, where the caller says that one of its versions is:
  * if the snapshot sees that one, without the index.  The place must be from a
  * snapshot that is still held, so that nothing else can have come there.
  */
 bool
-cg_scan_next_at(CgScan *scan, ItemPointer tid)
+cg_scan_next_at(CgScan *scan, ItemPointer place)
 {
-	bool isnull;
-
-	if (ItemPointerIsValid(tid) &&
-		table_tuple_fetch_row_version(scan->heap, tid, scan->scan->xs_snapshot, scan->slot) &&
-		DatumGetInt64(slot_getattr(scan->slot, cg_attnum(scan->table, 0), &isnull)) ==
-			DatumGetInt64(scan->keys[0].sk_argument))
-	{
-		scan->place = CG_SCAN_AT_ROW;
-		return true;
-	}
-	return cg_scan_next(scan);
+	if (!cg_fetch_at(scan->table, scan->heap, place, scan->scan->xs_snapshot,
+					 DatumGetInt64(scan->keys[0].sk_argument), scan->slot))
+		return cg_scan_next(scan);
+	scan->place = CG_SCAN_AT_ROW;
+	return true;
 }
 
 /* A column of the present row; what it points to lives until the next row. */

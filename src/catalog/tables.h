@@ -243,16 +243,18 @@ typedef struct CgScan
 	MemoryContext   context;    /* of what is allocated on the way */
 } CgScan;
 
-extern void  cg_scan_init(void);
-extern void  cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
-						   Datum key2);
-extern void  cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id);
-extern void  cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys,
-									Datum key1, Datum key2);
-extern void  cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);
-extern void  cg_scan_again(CgScan *scan, Datum key);
-extern bool  cg_scan_next(CgScan *scan);
-extern bool  cg_scan_next_at(CgScan *scan, ItemPointer tid);
+extern void cg_scan_init(void);
+extern void cg_scan_begin(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys, Datum key1,
+						  Datum key2);
+extern void cg_scan_id(CgScan *scan, CgTable table, Snapshot snapshot, int64 id);
+extern void cg_scan_begin_key_only(CgScan *scan, CgTable table, Snapshot snapshot, int nkeys,
+								   Datum key1, Datum key2);
+extern void cg_scan_begin_external(CgScan *scan, CgTable table, Snapshot snapshot, Datum key);
+extern void cg_scan_again(CgScan *scan, Datum key);
+extern bool cg_scan_next(CgScan *scan);
+extern bool cg_fetch_at(CgTable table, Relation rel, ItemPointer place, Snapshot snapshot, int64 id,
+						TupleTableSlot *slot);
+extern bool cg_scan_next_at(CgScan *scan, ItemPointer place);
 extern Datum cg_scan_get(CgScan *scan, int column, bool *isnull);
 extern bool  cg_scan_is_own(CgScan *scan);
 

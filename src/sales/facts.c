@@ -128,17 +128,12 @@ cg_facts_exist(int64 customer_id)
 static TupleTableSlot *
 find_row(CgFactsWriter *writer, int64 customer_id)
 {
-	bool isnull;
-
 	if (writer->found == NULL)
 		writer->found = table_slot_create(writer->rel, NULL);
 	if (seen.customer_id == customer_id && seen.lxid == cg_local_xid() &&
 		seen.aborts == cg_subxact_aborts() && seen.changes == cg_table_changes(CG_CUSTOMER_FACTS) &&
-		table_tuple_fetch_row_version(writer->rel, &seen.place, GetActiveSnapshot(),
-									  writer->found) &&
-		DatumGetInt64(slot_getattr(writer->found,
-								   cg_attnum(CG_CUSTOMER_FACTS, CG_CUSTOMER_FACTS_CUSTOMER_ID),
-								   &isnull)) == customer_id)
+		cg_fetch_at(CG_CUSTOMER_FACTS, writer->rel, &seen.place, GetActiveSnapshot(), customer_id,
+					writer->found))
 		return writer->found;
 	cg_scan_id(&writer->scan, CG_CUSTOMER_FACTS, GetActiveSnapshot(), customer_id);
 	return cg_scan_next(&writer->scan) ? writer->scan.slot : NULL;

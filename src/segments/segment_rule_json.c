@@ -490,12 +490,6 @@ node_from_json(const Place *at, int depth)
  */
 
 static void
-push_key(JsonbParseState **state, const char *key)
-{
-	cg_push_string(state, WJB_KEY, key, strlen(key));
-}
-
-static void
 push_word(JsonbParseState **state, const char *word)
 {
 	cg_push_string(state, WJB_VALUE, word, strlen(word));
@@ -564,9 +558,9 @@ push_test(JsonbParseState **state, const CgRuleNode *node)
 	char       *op = asc_tolower(cg_op_name(node->op), strlen(cg_op_name(node->op)));
 	int         i;
 
-	push_key(state, "op");
+	cg_push_key(state, "op");
 	push_word(state, op);
-	push_key(state, "value");
+	cg_push_key(state, "value");
 	if (array)
 		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (i = 0; i < node->nargs; i++, value = cg_rule_next_value(node, value))
@@ -587,7 +581,7 @@ push_node(JsonbParseState **state, const CgRuleNode *node)
 	CHECK_FOR_INTERRUPTS();
 
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	push_key(state, shape->key);
+	cg_push_key(state, shape->key);
 	switch (shape->holds)
 	{
 		case HOLDS_CHILDREN:
@@ -615,12 +609,12 @@ push_node(JsonbParseState **state, const CgRuleNode *node)
 	}
 	if (shape->name_key)
 	{
-		push_key(state, shape->name_key);
+		cg_push_key(state, shape->name_key);
 		push_text(state, WJB_VALUE, cg_rule_name(node));
 	}
 	if (shape->days_key && node->days >= 0)
 	{
-		push_key(state, shape->days_key);
+		cg_push_key(state, shape->days_key);
 		push_number(state, WJB_VALUE, int64_to_numeric(node->days));
 	}
 	if (shape->types)
